@@ -1,0 +1,2 @@
+//! The only road out of the walls.
+//! It must never forward a request that the verdict did not allow.

@@ -1,0 +1,54 @@
+//! Picks what was asked for and turns its end into an exit code.
+//! It must pick its side (inside or outside) before any thread exists.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tagout::cli::{Cli, Command};
+use tagout::console;
+use tagout::outcome::Outcome;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match cli.command {
+        Command::Run(_)
+        | Command::Execute(_)
+        | Command::Publish(_)
+        | Command::Approval(_)
+        | Command::Sandbox(_)
+        | Command::Egress(_)
+        | Command::Policy { .. }
+        | Command::Check(_)
+        | Command::Sanitize(_)
+        | Command::Doctor(_)
+        | Command::Report(_)
+        | Command::Agent(_)
+        | Command::Demo(_) => {
+            console::notice("tagout: this command is not built yet");
+            ExitCode::from(Outcome::Internal.code())
+        }
+    }
+}
+
+/// Help and version go to stdout and end in 0; a wrong argument goes to stderr and ends in 2.
+/// Inside `sandbox` every fault of ours is 125, so that a script can tell it from the command's own code.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        console::notice(&text);
+        let sandbox = std::env::args_os()
+            .nth(1)
+            .is_some_and(|word| word == "sandbox");
+        let code = if sandbox {
+            tagout::outcome::sandbox_code::OURS
+        } else {
+            Outcome::Usage.code()
+        };
+        return ExitCode::from(code);
+    }
+    console::answer(&text);
+    ExitCode::SUCCESS
+}

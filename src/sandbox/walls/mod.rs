@@ -1,0 +1,3 @@
+//! One room for each wall.
+
+pub mod sys;

@@ -1,0 +1,2 @@
+//! The one room that may hold `unsafe`: kernel calls that no safe crate offers.
+//! It must never decide anything.

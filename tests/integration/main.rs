@@ -1,0 +1,3 @@
+//! What is seen from outside: the binary's commands, and the plan of the house.
+
+mod house;
