@@ -1,14 +1,20 @@
 //! Picks what was asked for and turns its end into an exit code.
 //! It must pick its side (inside or outside) before any thread exists.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tagout::broker::egress;
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::outcome::Outcome;
+use tagout::wire;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::EGRESS_WORD)) {
+        return egress::serve::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

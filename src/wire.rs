@@ -186,7 +186,8 @@ pub struct Denied {
     pub allow: Option<String>,
 }
 
-/// Hidden first argument: the egress process. Setup JSON on stdin until end of file, door at descriptor 3, JSON lines on stdout.
+/// Hidden first argument: the egress process. Its stdin is a unix stream socket that carries the setup's length and the door, the setup,
+/// one line of answer back, and by its end the caller's death; its stdout is the log, one JSON line a request.
 pub const EGRESS_WORD: &str = "__egress";
 /// Hidden first argument: the launcher of the walls. Plan at descriptor 3, report to descriptor 4.
 pub const LAUNCH_WORD: &str = "__launch";
