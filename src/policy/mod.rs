@@ -1,6 +1,12 @@
 //! What the maintainers allow: read from a trusted commit, parsed, validated, and asked for verdicts.
 //! It must never read a file, a clock, the network or the environment, and never the branch under work.
 
+#![deny(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
+
+pub mod address;
+pub mod defaults;
+pub mod host;
 pub mod model;
 pub mod parse;
+pub mod path;
 pub mod verdict;

@@ -2,6 +2,7 @@
 //! It must never be made from unvalidated text except by `parse`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,13 @@ pub struct Place {
     pub line: u32,
     /// The column, in characters.
     pub column: u32,
+}
+
+impl fmt::Display for Place {
+    /// `file:line`, as every message shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// A whole policy. `Policy::default()` is what holds when there is no file.
@@ -164,6 +172,8 @@ pub struct Network {
     pub mode: NetworkMode,
     /// The rules in the order of the file.
     pub allow: Vec<Rule>,
+    /// Where `allow` stands, or else the first line of the file: the place that a denial without a near rule names.
+    pub at: Place,
     /// Tools whose configured registries may be read.
     pub registries: Vec<String>,
     /// Requests per host and run.
@@ -220,7 +230,17 @@ pub enum HostPattern {
     Address(std::net::IpAddr),
 }
 
-/// A path of a rule: literal segments, `*` for one segment, a last `**` for one or more.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Subdomains(name) => write!(f, "*.{name}"),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// A path of a rule: literal segments, `*` for one segment, a last `**` for all that follows its slash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PathPattern(pub String);
 

@@ -1,7 +1,13 @@
 //! One verdict for every request, however it came: plain, tunnelled, inspected or transparent.
 //! It must never look at anything but the rules and the request.
 
-use super::model::{Network, Place, Rule};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::host::{self, Host};
+use super::model::{HostPattern, Network, Place, Rule, TlsMode};
+use super::path::{self, Shape};
 
 /// How a request would travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +23,7 @@ pub enum Scheme {
 pub struct Request<'a> {
     /// In clear or over TLS.
     pub scheme: Scheme,
-    /// The host as sent.
+    /// The host as sent, an IPv6 address with or without its brackets; without the port.
     pub host: &'a str,
     /// The port.
     pub port: u16,
@@ -36,6 +42,17 @@ pub enum Verdict<'a> {
     Deny(Denial),
 }
 
+/// What may be spoken to a host and port before the first request is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Road<'a> {
+    /// TLS is opened with the run's CA, or the connection is in clear; each request is judged.
+    Inspect,
+    /// TLS passes unread under this rule; only the server name is held.
+    Tunnel(&'a Rule),
+    /// No rule names this host and port.
+    Deny(Denial),
+}
+
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -47,12 +64,621 @@ pub struct Denial {
     pub sentence: String,
 }
 
+/// Longest method that a sentence repeats, in bytes; longer ones are no method of any server.
+pub const METHOD_BYTES_MAX: usize = 32;
+
 /// Judges one request. Whatever cannot be read without doubt is denied.
+///
+/// It looks at every rule; where many requests are judged under one policy, make a [`Judge`] once.
 #[must_use]
 pub fn judge<'a>(network: &'a Network, request: &Request<'_>) -> Verdict<'a> {
-    Verdict::Deny(Denial {
-        code: "host-not-allowed",
-        at: network.allow.first().map(|rule| rule.at.clone()),
-        sentence: format!("no rule allows {}", request.host),
+    let host = match read(network, request) {
+        Ok(host) => host,
+        Err(denial) => return Verdict::Deny(denial),
+    };
+    let mut search = Search::new(request);
+    for (index, rule) in network.allow.iter().enumerate() {
+        if names(&rule.host, &host) {
+            search.look_at(index, rule);
+        }
+    }
+    search.verdict(network, &host)
+}
+
+/// Whether a URL of this many bytes (scheme, host, path and query) is within `network.limits.url`.
+///
+/// # Errors
+/// The denial `url-too-long`.
+pub fn url_fits(network: &Network, url_bytes: usize) -> Result<(), Denial> {
+    if u64::try_from(url_bytes).is_ok_and(|bytes| bytes <= network.url_bytes) {
+        return Ok(());
+    }
+    Err(Denial {
+        code: "url-too-long",
+        at: Some(network.at.clone()),
+        sentence: format!(
+            "the URL is longer than the policy's limit of {} bytes",
+            network.url_bytes
+        ),
     })
+}
+
+/// The rules of one policy, indexed by host: a verdict takes microseconds also under thousands of rules.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    network: Arc<Network>,
+    exact: HashMap<String, Vec<usize>>,
+    subdomains: HashMap<String, Vec<usize>>,
+    addresses: HashMap<IpAddr, Vec<usize>>,
+}
+
+impl Judge {
+    /// Indexes the rules.
+    #[must_use]
+    pub fn new(network: Arc<Network>) -> Self {
+        let mut judge = Self {
+            network: Arc::clone(&network),
+            exact: HashMap::new(),
+            subdomains: HashMap::new(),
+            addresses: HashMap::new(),
+        };
+        for (index, rule) in network.allow.iter().enumerate() {
+            match &rule.host {
+                HostPattern::Exact(name) => {
+                    judge.exact.entry(name.clone()).or_default().push(index)
+                }
+                HostPattern::Subdomains(name) => judge
+                    .subdomains
+                    .entry(name.clone())
+                    .or_default()
+                    .push(index),
+                HostPattern::Address(address) => {
+                    judge.addresses.entry(*address).or_default().push(index)
+                }
+            }
+        }
+        judge
+    }
+
+    /// What it judges by.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The same verdict as [`judge`].
+    #[must_use]
+    pub fn judge(&self, request: &Request<'_>) -> Verdict<'_> {
+        let host = match read(&self.network, request) {
+            Ok(host) => host,
+            Err(denial) => return Verdict::Deny(denial),
+        };
+        let mut search = Search::new(request);
+        self.each_rule_of(&host, |index, rule| search.look_at(index, rule));
+        search.verdict(&self.network, &host)
+    }
+
+    /// What may be spoken to this host and port. Where one rule tunnels and another inspects, it is inspected.
+    #[must_use]
+    pub fn road(&self, host: &str, port: u16) -> Road<'_> {
+        let host = match host::read(host) {
+            Ok(host) => host,
+            Err(fault) => return Road::Deny(unreadable_host(&self.network, fault)),
+        };
+        let (mut near, mut tunnel, mut inspect) = (None, None, false);
+        self.each_rule_of(&host, |_, rule| {
+            near = near.or(Some(rule));
+            if rule.ports.contains(&port) {
+                match rule.tls {
+                    TlsMode::Inspect => inspect = true,
+                    TlsMode::Tunnel => tunnel = tunnel.or(Some(rule)),
+                }
+            }
+        });
+        match (inspect, tunnel, near) {
+            (true, _, _) => Road::Inspect,
+            (false, Some(rule), _) => Road::Tunnel(rule),
+            (false, None, Some(rule)) => Road::Deny(wrong_port(rule, port)),
+            (false, None, None) => Road::Deny(unlisted(&self.network, &host)),
+        }
+    }
+
+    fn each_rule_of<'a>(&'a self, host: &Host<'_>, mut look: impl FnMut(usize, &'a Rule)) {
+        let mut each = |indices: Option<&'a Vec<usize>>| {
+            for index in indices.into_iter().flatten() {
+                if let Some(rule) = self.network.allow.get(*index) {
+                    look(*index, rule);
+                }
+            }
+        };
+        match host {
+            Host::Address(address) => each(self.addresses.get(address)),
+            Host::Name(name) => {
+                each(self.exact.get(name.as_ref()));
+                let mut rest = name.as_ref();
+                while let Some((_, parent)) = rest.split_once('.') {
+                    each(self.subdomains.get(parent));
+                    rest = parent;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a rule's host covers a host.
+#[must_use]
+pub fn names(pattern: &HostPattern, host: &Host<'_>) -> bool {
+    match (pattern, host) {
+        (HostPattern::Exact(wanted), Host::Name(name)) => wanted == name.as_ref(),
+        (HostPattern::Subdomains(parent), Host::Name(name)) => name
+            .strip_suffix(parent.as_str())
+            .is_some_and(|front| front.len() > 1 && front.ends_with('.')),
+        (HostPattern::Address(wanted), Host::Address(address)) => wanted == address,
+        (HostPattern::Exact(_) | HostPattern::Subdomains(_), Host::Address(_))
+        | (HostPattern::Address(_), Host::Name(_)) => false,
+    }
+}
+
+/// What must hold before any rule is looked at.
+fn read<'r>(network: &Network, request: &Request<'r>) -> Result<Host<'r>, Denial> {
+    let host = host::read(request.host).map_err(|fault| unreadable_host(network, fault))?;
+    if !is_method(request.method) {
+        return Err(Denial {
+            code: "method-invalid",
+            at: Some(network.at.clone()),
+            sentence: "the method is not a word that HTTP allows as one".to_owned(),
+        });
+    }
+    Ok(host)
+}
+
+/// A token of RFC 9110, 5.6.2, of a length that servers know.
+#[must_use]
+pub fn is_method(text: &str) -> bool {
+    (1..=METHOD_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                )
+        })
+}
+
+/// How near a rule of the right host came; the later the step, the nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Miss {
+    Port,
+    Clear,
+    Malformed,
+    Method,
+    Ambiguous,
+    Path,
+}
+
+/// Goes through the rules of a host and keeps the first that allows, or else the one that came nearest.
+struct Search<'a, 'r> {
+    request: Request<'r>,
+    shape: Shape,
+    normal: String,
+    allowed: Option<(usize, &'a Rule)>,
+    nearest: Option<(Miss, usize, &'a Rule)>,
+}
+
+impl<'a, 'r> Search<'a, 'r> {
+    fn new(request: &Request<'r>) -> Self {
+        let shape = path::shape(request.path);
+        let normal = match shape {
+            Shape::Plain => path::normal(request.path),
+            Shape::Ambiguous | Shape::Malformed => String::new(),
+        };
+        Self {
+            request: *request,
+            shape,
+            normal,
+            allowed: None,
+            nearest: None,
+        }
+    }
+
+    fn look_at(&mut self, index: usize, rule: &'a Rule) {
+        match self.miss(rule) {
+            None => {
+                if self.allowed.is_none_or(|(best, _)| index < best) {
+                    self.allowed = Some((index, rule));
+                }
+            }
+            Some(miss) => {
+                let nearer =
+                    |(best, at, _): (Miss, usize, &Rule)| miss > best || miss == best && index < at;
+                if self.nearest.is_none_or(nearer) {
+                    self.nearest = Some((miss, index, rule));
+                }
+            }
+        }
+    }
+
+    /// Where the rule says no, or nothing where it allows.
+    fn miss(&self, rule: &Rule) -> Option<Miss> {
+        if !rule.ports.contains(&self.request.port) {
+            return Some(Miss::Port);
+        }
+        if self.request.scheme == Scheme::Http && !allows_clear(rule, self.request.port) {
+            return Some(Miss::Clear);
+        }
+        if self.shape == Shape::Malformed {
+            return Some(Miss::Malformed);
+        }
+        if rule.tls == TlsMode::Tunnel {
+            return None;
+        }
+        if !rule
+            .methods
+            .iter()
+            .any(|method| method == self.request.method)
+        {
+            return Some(Miss::Method);
+        }
+        if rule.paths.is_empty() {
+            return None;
+        }
+        if self.shape == Shape::Ambiguous {
+            return Some(Miss::Ambiguous);
+        }
+        let covered = rule
+            .paths
+            .iter()
+            .any(|pattern| path::covers(pattern, &self.normal));
+        (!covered).then_some(Miss::Path)
+    }
+
+    fn verdict(self, network: &Network, host: &Host<'_>) -> Verdict<'a> {
+        match (self.allowed, self.nearest) {
+            (Some((_, rule)), _) => Verdict::Allow(rule),
+            (None, Some((miss, _, rule))) => Verdict::Deny(refusal(miss, rule, &self.request)),
+            (None, None) => Verdict::Deny(unlisted(network, host)),
+        }
+    }
+}
+
+/// Plain HTTP passes only on a port that the rule lists besides 443, never through a tunnel and never with a credential.
+fn allows_clear(rule: &Rule, port: u16) -> bool {
+    port != 443 && rule.tls == TlsMode::Inspect && rule.credential.is_none()
+}
+
+fn refusal(miss: Miss, rule: &Rule, request: &Request<'_>) -> Denial {
+    let host = &rule.host;
+    let (code, sentence) = match miss {
+        Miss::Port => return wrong_port(rule, request.port),
+        Miss::Clear => (
+            "clear-not-allowed",
+            format!(
+                "the rule for {host} does not allow plain HTTP on port {}; use https",
+                request.port
+            ),
+        ),
+        Miss::Malformed => (
+            "path-malformed",
+            "the path has a dot segment, a control character or another form that no path has"
+                .to_owned(),
+        ),
+        Miss::Method => (
+            "method-not-allowed",
+            format!(
+                "the rule for {host} allows {}, not {}",
+                rule.methods.join(", "),
+                request.method
+            ),
+        ),
+        Miss::Ambiguous => (
+            "path-ambiguous",
+            format!(
+                "servers read this path in different ways, and the rule for {host} is bound to paths"
+            ),
+        ),
+        Miss::Path => {
+            let paths: Vec<&str> = rule.paths.iter().map(|path| path.0.as_str()).collect();
+            (
+                "path-not-allowed",
+                format!("the rule for {host} allows the paths {}", paths.join(", ")),
+            )
+        }
+    };
+    Denial {
+        code,
+        at: Some(rule.at.clone()),
+        sentence,
+    }
+}
+
+fn wrong_port(rule: &Rule, port: u16) -> Denial {
+    let ports: Vec<String> = rule.ports.iter().map(u16::to_string).collect();
+    Denial {
+        code: "port-not-allowed",
+        at: Some(rule.at.clone()),
+        sentence: format!(
+            "the rule for {} allows port {}, not {port}",
+            rule.host,
+            ports.join(", ")
+        ),
+    }
+}
+
+fn unlisted(network: &Network, host: &Host<'_>) -> Denial {
+    let (code, sentence) = match host {
+        Host::Name(name) => ("host-not-allowed", format!("no rule of the policy names {name}")),
+        Host::Address(_) => (
+            "address-literal",
+            "no rule of the policy names this address, and an address is not reached without its name".to_owned(),
+        ),
+    };
+    Denial {
+        code,
+        at: Some(network.at.clone()),
+        sentence,
+    }
+}
+
+fn unreadable_host(network: &Network, fault: host::HostFault) -> Denial {
+    let code = match fault {
+        host::HostFault::AddressSpelling => "address-literal",
+        host::HostFault::Empty
+        | host::HostFault::Length
+        | host::HostFault::Character
+        | host::HostFault::Idna => "host-invalid",
+    };
+    Denial {
+        code,
+        at: Some(network.at.clone()),
+        sentence: fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::model::{AuthMode, Credential, PathPattern};
+
+    fn rule(host: &str, line: u32) -> Rule {
+        Rule {
+            host: host::pattern(host).unwrap(),
+            ports: vec![443],
+            methods: vec!["GET".to_owned(), "HEAD".to_owned()],
+            paths: Vec::new(),
+            tls: TlsMode::Inspect,
+            private: false,
+            auth: AuthMode::Strip,
+            websocket: false,
+            credential: None,
+            at: Place {
+                file: "p.yml".into(),
+                line,
+                column: 7,
+            },
+        }
+    }
+
+    fn network() -> Network {
+        let paths = vec![path::pattern("/v1/**").unwrap()];
+        let credential = Credential {
+            header: "authorization".to_owned(),
+            value: "Bearer ${KEY}".to_owned(),
+            variable: "KEY".to_owned(),
+        };
+        Network {
+            allow: vec![
+                Rule {
+                    paths: paths.clone(),
+                    ..rule("api.example.com", 4)
+                },
+                rule("*.cdn.example.net", 5),
+                Rule {
+                    ports: vec![80, 443, 8443],
+                    ..rule("clear.example", 6)
+                },
+                Rule {
+                    tls: TlsMode::Tunnel,
+                    methods: Vec::new(),
+                    ..rule("tunnel.example", 7)
+                },
+                Rule {
+                    ports: vec![8443],
+                    private: true,
+                    ..rule("127.0.0.1", 8)
+                },
+                Rule {
+                    ports: vec![80, 443],
+                    paths,
+                    credential: Some(credential),
+                    ..rule("key.example", 9)
+                },
+                Rule {
+                    methods: vec!["POST".to_owned()],
+                    paths: vec![PathPattern("/v2/x".to_owned())],
+                    ..rule("api.example.com", 10)
+                },
+            ],
+            ..Network::default()
+        }
+    }
+
+    /// Both doors, which must agree: the code of the refusal, or the line of the rule.
+    fn ask(
+        method: &str,
+        scheme: Scheme,
+        host: &str,
+        port: u16,
+        path: &str,
+    ) -> Result<u32, (&'static str, u32)> {
+        let network = network();
+        let request = Request {
+            scheme,
+            host,
+            port,
+            method,
+            path,
+        };
+        let plain = judge(&network, &request);
+        let judge = Judge::new(Arc::new(network.clone()));
+        assert_eq!(plain, judge.judge(&request));
+        match plain {
+            Verdict::Allow(rule) => Ok(rule.at.line),
+            Verdict::Deny(denial) => Err((denial.code, denial.at.unwrap().line)),
+        }
+    }
+
+    fn get(host: &str, path: &str) -> Result<u32, (&'static str, u32)> {
+        ask("GET", Scheme::Https, host, 443, path)
+    }
+
+    #[test]
+    fn listed_host_method_and_path_pass() {
+        assert_eq!(get("api.example.com", "/v1/x"), Ok(4));
+        assert_eq!(get("API.example.com.", "/v1/x/y"), Ok(4));
+        assert_eq!(get("a.b.cdn.example.net", "/any;thing"), Ok(5));
+        assert_eq!(get("tunnel.example", "/"), Ok(7));
+        assert_eq!(
+            ask("POST", Scheme::Https, "api.example.com", 443, "/v2/x"),
+            Ok(10)
+        );
+        assert_eq!(ask("GET", Scheme::Https, "127.0.0.1", 8443, "/"), Ok(8));
+        assert_eq!(ask("GET", Scheme::Http, "clear.example", 80, "/"), Ok(6));
+        assert_eq!(ask("GET", Scheme::Http, "clear.example", 8443, "/"), Ok(6));
+    }
+
+    #[test]
+    fn all_else_is_denied_with_the_nearest_rule() {
+        assert_eq!(get("evil.example", "/"), Err(("host-not-allowed", 1)));
+        assert_eq!(get("cdn.example.net", "/"), Err(("host-not-allowed", 1)));
+        assert_eq!(get("xcdn.example.net", "/"), Err(("host-not-allowed", 1)));
+        assert_eq!(
+            get("api.example.com.evil.example", "/v1/x"),
+            Err(("host-not-allowed", 1))
+        );
+        assert_eq!(
+            get("api.example.com", "/v3/x"),
+            Err(("path-not-allowed", 4))
+        );
+        assert_eq!(
+            get("api.example.com", "/v2/x"),
+            Err(("path-not-allowed", 4))
+        );
+        assert_eq!(
+            get("api.example.com", "/v1%2fx"),
+            Err(("path-ambiguous", 4))
+        );
+        assert_eq!(
+            get("api.example.com", "/v1/../v2"),
+            Err(("path-malformed", 4))
+        );
+        assert_eq!(
+            get("a.cdn.example.net", "/a/../b"),
+            Err(("path-malformed", 5))
+        );
+        assert_eq!(
+            ask("POST", Scheme::Https, "api.example.com", 443, "/v1/x"),
+            Err(("path-not-allowed", 10))
+        );
+        assert_eq!(
+            ask("PUT", Scheme::Https, "api.example.com", 443, "/v1/x"),
+            Err(("method-not-allowed", 4))
+        );
+        assert_eq!(
+            ask("get", Scheme::Https, "api.example.com", 443, "/v1/x"),
+            Err(("method-not-allowed", 4))
+        );
+        assert_eq!(
+            ask("GET\r", Scheme::Https, "api.example.com", 443, "/v1/x"),
+            Err(("method-invalid", 1))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Https, "api.example.com", 8443, "/v1/x"),
+            Err(("port-not-allowed", 4))
+        );
+    }
+
+    #[test]
+    fn addresses_need_a_rule_of_their_own() {
+        for host in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "::1",
+            "2130706433",
+            "127.1",
+            "::ffff:127.0.0.1",
+        ] {
+            let answer = get(host, "/");
+            assert!(
+                matches!(answer, Err(("address-literal" | "port-not-allowed", _))),
+                "{host}: {answer:?}"
+            );
+        }
+        assert_eq!(get("a@b.example", "/"), Err(("host-invalid", 1)));
+    }
+
+    #[test]
+    fn plain_http_passes_only_where_its_port_is_listed() {
+        assert_eq!(
+            ask("GET", Scheme::Http, "api.example.com", 80, "/v1/x"),
+            Err(("port-not-allowed", 4))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Http, "api.example.com", 443, "/v1/x"),
+            Err(("clear-not-allowed", 4))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Http, "clear.example", 443, "/"),
+            Err(("clear-not-allowed", 6))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Http, "tunnel.example", 443, "/"),
+            Err(("clear-not-allowed", 7))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Http, "key.example", 80, "/v1/x"),
+            Err(("clear-not-allowed", 9))
+        );
+        assert_eq!(
+            ask("GET", Scheme::Https, "key.example", 443, "/v1/x"),
+            Ok(9)
+        );
+    }
+
+    #[test]
+    fn the_road_is_known_before_the_first_request() {
+        let judge = Judge::new(Arc::new(network()));
+        assert_eq!(judge.road("api.example.com", 443), Road::Inspect);
+        assert!(
+            matches!(judge.road("tunnel.example", 443), Road::Tunnel(rule) if rule.at.line == 7)
+        );
+        assert!(
+            matches!(judge.road("tunnel.example", 80), Road::Deny(denial) if denial.code == "port-not-allowed")
+        );
+        assert!(
+            matches!(judge.road("evil.example", 443), Road::Deny(denial) if denial.code == "host-not-allowed")
+        );
+        assert!(
+            matches!(judge.road("0x7f.1", 443), Road::Deny(denial) if denial.code == "address-literal")
+        );
+    }
+
+    #[test]
+    fn url_over_the_limit_is_denied() {
+        let network = Network::default();
+        assert!(url_fits(&network, 2048).is_ok());
+        assert_eq!(url_fits(&network, 2049).unwrap_err().code, "url-too-long");
+    }
 }
