@@ -1,3 +1,4 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
+mod gate;
 mod house;
