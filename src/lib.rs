@@ -13,6 +13,7 @@ pub mod gate;
 pub mod names;
 pub mod outcome;
 pub mod policy;
+pub mod report;
 pub mod sandbox;
 pub mod sanitize;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tagout::broker::egress;
+use tagout::broker::{egress, reports};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::outcome::Outcome;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.command {
+        Command::Report(args) => code(reports::command(&args)),
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
@@ -30,13 +31,16 @@ fn main() -> ExitCode {
         | Command::Check(_)
         | Command::Sanitize(_)
         | Command::Doctor(_)
-        | Command::Report(_)
         | Command::Agent(_)
         | Command::Demo(_) => {
             console::notice("tagout: this command is not built yet");
             ExitCode::from(Outcome::Internal.code())
         }
     }
+}
+
+fn code(outcome: Outcome) -> ExitCode {
+    ExitCode::from(outcome.code())
 }
 
 /// Help and version go to stdout and end in 0; a wrong argument goes to stderr and ends in 2.

@@ -3,3 +3,8 @@
 
 pub mod egress;
 pub mod forge;
+pub mod job;
+pub mod journal;
+pub mod outputs;
+pub mod reports;
+pub mod surroundings;

@@ -17,7 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire",      &["names"]),
     ("gate",      &["event", "policy", "names"]),
     ("changeset", &["policy", "sanitize", "names"]),
-    ("broker",    &["event", "gate", "policy", "changeset", "sanitize", "wire", "cli", "console", "names", "outcome"]),
+    ("report",    &["sanitize", "wire", "names", "outcome"]),
+    ("broker",    &["event", "gate", "policy", "changeset", "sanitize", "report", "wire", "cli", "console", "names", "outcome"]),
     ("sandbox",   &["wire", "console", "names", "outcome"]),
     ("agent",     &["wire", "cli", "console", "names", "outcome"]),
 ];
@@ -136,6 +137,8 @@ fn foreign_crates_stay_behind_their_fence() {
 #[test]
 fn unsafe_has_one_room() {
     for (path, text) in code() {
+        // A word of HTML's Content-Security-Policy, not of Rust.
+        let text = text.replace("'unsafe-inline'", "");
         let holds = words(&text).any(|word| word == "unsafe" || word == "unsafe_code");
         assert!(
             !holds || path == UNSAFE_ROOM,
