@@ -2,3 +2,4 @@
 
 mod gate;
 mod house;
+mod model_traffic;
