@@ -3,8 +3,10 @@
 
 pub mod egress;
 pub mod forge;
+pub mod git;
 pub mod job;
 pub mod journal;
 pub mod outputs;
 pub mod reports;
 pub mod surroundings;
+pub mod workspace;
