@@ -72,13 +72,16 @@ impl Admitted {
         self.task_name.as_deref()
     }
 
-    /// Names the task among all of this repository: `issue-7`, `task-update-deps`, or `keyboard`.
+    /// Names the task among all of this repository: `issue-7`, `task-update-deps`, or `keyboard-` and a digest of the words.
     #[must_use]
     pub fn task_id(&self) -> String {
         match (&self.origin, &self.task_name) {
             (Some(origin), _) => format!("issue-{}", origin.issue),
             (None, Some(name)) => format!("task-{name}"),
-            (None, None) => "keyboard".to_owned(),
+            (None, None) => {
+                let digest = Digest::of(self.task.as_bytes());
+                format!("keyboard-{}", digest.as_str().get(..8).unwrap_or_default())
+            }
         }
     }
 

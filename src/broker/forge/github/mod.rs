@@ -1,0 +1,95 @@
+//! GitHub by its API: the facts that the gate judges on, the proposal, the words on the thread, the approval's facts.
+//! It must never decide who may do what, and never force, mark ready, approve or merge.
+
+mod call;
+mod commit;
+pub mod error;
+mod facts;
+mod identity;
+mod propose;
+mod shapes;
+pub mod status;
+pub mod talk;
+
+use std::time::Duration;
+
+use octocrab::Octocrab;
+
+use crate::names::{Repository, Secret};
+use call::Caller;
+use error::ForgeError;
+
+pub use identity::{Certainty, Identity};
+
+/// Where the API is, and as whom it is asked.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// GITHUB_API_URL, for example `https://api.github.com` or `https://HOST/api/v3`.
+    pub api_url: String,
+    /// GITHUB_GRAPHQL_URL.
+    pub graphql_url: String,
+    /// GITHUB_REPOSITORY.
+    pub repository: Repository,
+    /// GITHUB_TOKEN.
+    pub token: Secret,
+}
+
+/// One repository on GitHub, as the owner of one token sees it.
+#[derive(Clone, Debug)]
+pub struct GitHub {
+    caller: Caller,
+    repository: Repository,
+}
+
+impl GitHub {
+    /// Prepares a client; nothing is sent yet. It must be called inside a tokio runtime, hence `async`.
+    ///
+    /// # Errors
+    /// An address that is none, or no TLS roots.
+    #[expect(
+        clippy::unused_async,
+        reason = "octocrab spawns a task when it is built, which needs a runtime"
+    )]
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, ForgeError> {
+        let crab = Octocrab::builder()
+            .base_uri(endpoint.api_url.trim_end_matches('/'))
+            .map_err(ForgeError::Address)?
+            .personal_token(endpoint.token.expose().to_owned())
+            .set_connect_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
+            .set_write_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
+            .build()
+            .map_err(ForgeError::Address)?;
+        Ok(Self {
+            caller: Caller {
+                crab,
+                graphql: endpoint.graphql_url,
+            },
+            repository: endpoint.repository,
+        })
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// A path below the repository.
+    fn path(&self, rest: &str) -> String {
+        format!("/repos/{}/{rest}", self.repository)
+    }
+}
+
+/// A text as part of a URL's path: all but letters, digits, `-._~` and the slash is percent-encoded.
+fn encoded(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}

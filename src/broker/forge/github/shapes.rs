@@ -1,0 +1,143 @@
+//! The shapes of GitHub's answers, only the fields that are used.
+//! It must never fail on a field that it does not know: answers grow.
+
+use serde::Deserialize;
+
+use crate::event::{Account, AccountKind, App, Comment};
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawAccount {
+    pub(super) login: String,
+    pub(super) id: u64,
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
+}
+
+impl From<RawAccount> for Account {
+    fn from(raw: RawAccount) -> Self {
+        Self {
+            login: raw.login,
+            id: raw.id,
+            kind: AccountKind::from_word(&raw.kind),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawPermission {
+    pub(super) role_name: String,
+    pub(super) user: Option<RawAccount>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawComment {
+    pub(super) id: u64,
+    #[serde(default)]
+    pub(super) body: String,
+    pub(super) user: Option<RawAccount>,
+    pub(super) created_at: String,
+    pub(super) updated_at: String,
+    pub(super) performed_via_github_app: Option<RawApp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawApp {
+    pub(super) id: u64,
+    pub(super) slug: Option<String>,
+}
+
+impl RawComment {
+    /// None where the author's account is gone.
+    pub(super) fn comment(self) -> Option<Comment> {
+        Some(Comment {
+            id: self.id,
+            body: self.body,
+            author: self.user?.into(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            app: self.performed_via_github_app.map(|app| App {
+                id: app.id,
+                slug: app.slug.unwrap_or_default(),
+            }),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawRepository {
+    pub(super) default_branch: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawBranch {
+    pub(super) commit: RawSha,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawSha {
+    pub(super) sha: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawRef {
+    pub(super) object: RawSha,
+}
+
+/// A commit of the git data API.
+#[derive(Debug, Deserialize)]
+pub(super) struct RawGitCommit {
+    pub(super) sha: String,
+    pub(super) tree: RawSha,
+    pub(super) verification: Option<RawVerification>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct RawVerification {
+    pub(super) verified: bool,
+}
+
+/// A commit of the repository API, with the accounts that GitHub found for its addresses.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawCommit {
+    pub(super) commit: RawCommitBody,
+    pub(super) author: Option<RawAccount>,
+    pub(super) committer: Option<RawAccount>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawCommitBody {
+    pub(super) message: String,
+    pub(super) verification: Option<RawVerification>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawComparison {
+    pub(super) status: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawPull {
+    pub(super) number: u64,
+    pub(super) html_url: String,
+    pub(super) user: Option<RawAccount>,
+    pub(super) head: RawEnd,
+    pub(super) base: RawEnd,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RawEnd {
+    pub(super) repo: Option<RawId>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct RawId {
+    pub(super) id: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawStatus {
+    pub(super) context: String,
+    pub(super) state: String,
+    pub(super) description: Option<String>,
+    pub(super) creator: Option<RawId>,
+}

@@ -1,0 +1,170 @@
+//! What we write on a thread: one sticky comment a task, one answer a refused comment, reactions.
+//! It must never take somebody else's comment for ours: the author's number decides, the marker only tells ours apart.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::GitHub;
+use super::call::Verb;
+use super::error::ForgeError;
+use super::identity::Identity;
+use super::shapes::RawComment;
+use crate::broker::forge::BODY_CHARS_MAX;
+use crate::gate::MARKER;
+use crate::gate::Origin;
+
+/// How often something is looked for and created, where the answer to creating it was unclear.
+const TRIES_MAX: u32 = 3;
+/// The permission that comments need.
+const ISSUES: &str = "issues: write";
+
+/// GitHub's reactions, those that we use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Seen, and at work.
+    Eyes,
+    /// A proposal was made.
+    Rocket,
+    /// It did not come to one.
+    Confused,
+}
+
+impl Reaction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Eyes => "eyes",
+            Self::Rocket => "rocket",
+            Self::Confused => "confused",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Anything {}
+
+impl GitHub {
+    /// Writes or edits the one sticky comment of a task on an issue or pull request.
+    ///
+    /// # Errors
+    /// A longer text than GitHub takes, a missing permission, no answer.
+    pub async fn sticky(
+        &self,
+        issue: u64,
+        task_id: &str,
+        text: &str,
+        me: &Identity,
+    ) -> Result<(), ForgeError> {
+        let marker = format!("{MARKER}status {task_id} -->");
+        let body = marked(text, &marker)?;
+        let look = async || self.own_comment(issue, &marker, me).await;
+        let create = async || self.write_comment(issue, &body).await;
+        let found = once(look, create).await?;
+        if found.body == body {
+            return Ok(());
+        }
+        let path = self.path(&format!("issues/comments/{}", found.id));
+        self.caller
+            .call::<_, RawComment>(
+                Verb::Patch,
+                &path,
+                Some(&json!({"body": body})),
+                Some(ISSUES),
+            )
+            .await
+            .map(drop)
+    }
+
+    /// Answers a comment that was refused: once, however often the run is started again.
+    ///
+    /// # Errors
+    /// As `sticky`.
+    pub async fn answer(
+        &self,
+        origin: Origin,
+        text: &str,
+        me: &Identity,
+    ) -> Result<(), ForgeError> {
+        let marker = format!("{MARKER}answer {} -->", origin.comment);
+        let body = marked(text, &marker)?;
+        let look = async || self.own_comment(origin.issue, &marker, me).await;
+        let create = async || self.write_comment(origin.issue, &body).await;
+        once(look, create).await.map(drop)
+    }
+
+    /// Puts a reaction on a comment. GitHub keeps one of a kind for each account, so that a second one changes nothing.
+    ///
+    /// # Errors
+    /// A missing permission, no answer.
+    pub async fn react(&self, comment: u64, reaction: Reaction) -> Result<(), ForgeError> {
+        let path = self.path(&format!("issues/comments/{comment}/reactions"));
+        self.caller
+            .call::<_, Anything>(
+                Verb::Write,
+                &path,
+                Some(&json!({"content": reaction.word()})),
+                Some(ISSUES),
+            )
+            .await
+            .map(drop)
+    }
+
+    async fn own_comment(
+        &self,
+        issue: u64,
+        marker: &str,
+        me: &Identity,
+    ) -> Result<Option<RawComment>, ForgeError> {
+        let path = self.path(&format!("issues/{issue}/comments"));
+        let comments: Vec<RawComment> = self.caller.list(&path).await?;
+        Ok(comments.into_iter().find(|comment| {
+            let ours = comment.user.as_ref().is_some_and(|user| user.id == me.id);
+            ours && comment.body.contains(marker)
+        }))
+    }
+
+    async fn write_comment(&self, issue: u64, body: &str) -> Result<RawComment, ForgeError> {
+        let path = self.path(&format!("issues/{issue}/comments"));
+        self.caller
+            .call(
+                Verb::Post,
+                &path,
+                Some(&json!({"body": body})),
+                Some(ISSUES),
+            )
+            .await
+    }
+}
+
+fn marked(text: &str, marker: &str) -> Result<String, ForgeError> {
+    let body = format!("{}\n\n{marker}", text.trim_end());
+    if body.chars().count() > BODY_CHARS_MAX {
+        return Err(ForgeError::Text {
+            what: "comment",
+            limit: BODY_CHARS_MAX,
+        });
+    }
+    Ok(body)
+}
+
+/// Looks, and creates what is not there. Where it is unclear whether creating had an effect, it looks again first.
+pub(super) async fn once<T>(
+    look: impl AsyncFn() -> Result<Option<T>, ForgeError>,
+    create: impl AsyncFn() -> Result<T, ForgeError>,
+) -> Result<T, ForgeError> {
+    let mut tries = 0;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if tries > 0 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        tries += 1;
+        match create().await {
+            Err(error) if error.is_unclear() && tries < TRIES_MAX => {}
+            outcome => return outcome,
+        }
+    }
+}
