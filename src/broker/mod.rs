@@ -1,6 +1,7 @@
 //! The side outside the walls: it may hold secrets, prepares the run and believes nothing that comes from inside.
 //! It must never run or interpret what the agent wrote.
 
+pub mod agents;
 pub mod egress;
 pub mod forge;
 pub mod git;
