@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tagout::broker::{egress, reports};
+use tagout::broker::{egress, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::outcome::Outcome;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Report(args) => code(reports::command(&args)),
+        Command::Sanitize(args) => code(sanitize::command(args)),
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
@@ -29,7 +30,6 @@ fn main() -> ExitCode {
         | Command::Egress(_)
         | Command::Policy { .. }
         | Command::Check(_)
-        | Command::Sanitize(_)
         | Command::Doctor(_)
         | Command::Agent(_)
         | Command::Demo(_) => {

@@ -9,5 +9,6 @@ pub mod job;
 pub mod journal;
 pub mod outputs;
 pub mod reports;
+pub mod sanitize;
 pub mod surroundings;
 pub mod workspace;

@@ -1,17 +1,33 @@
 //! One sanitiser for every text that goes to the model or out to GitHub.
 //! It must never let through what a reader cannot see, and what it has cleaned it leaves alone.
 //!
-//! `characters` judges code points, `removals` counts what went, `plain` serves texts that are no Markdown.
+//! `characters` judges code points; `markdown` walks what GitHub would show, with `html`, `links`, `fenced` and `words`
+//! for its parts and `decoded` for the way back to the source; `plain` serves texts that are no Markdown;
+//! `removals` counts what went.
 
-pub mod characters;
-pub mod plain;
+mod characters;
+mod decoded;
+mod fenced;
+mod html;
+mod links;
+mod markdown;
+mod plain;
 pub mod removals;
+mod words;
+
+use markdown::Direction;
 
 use removals::{Kind, Removals};
 
 /// Most characters of a text that is taken in or posted: what GitHub stores of a comment.
 /// Counted in UTF-16 units, which are never fewer than characters.
 pub const TEXT_UNITS_MAX: usize = 65_536;
+
+/// Most passes over one text. Nobody nests so deep by chance; a text that still changes then is left out.
+const PASSES_MAX: usize = 64;
+
+/// What stands for a text that is left out.
+const LEFT_OUT: &str = "(text left out: its markup is nested too deep)\n";
 
 /// What stands where a text was cut.
 const CUT: &str = "\n\n(cut here: the text is longer than 65,536 characters)\n";
@@ -76,17 +92,49 @@ impl OutgoingRules {
 /// A text of an issue, a comment or a review, as the model may read it: what a person sees on GitHub and nothing else.
 #[must_use]
 pub fn incoming(text: &str) -> Clean {
-    let mut removed = Removals::default();
-    let text = cut(&characters::clean(text, &mut removed), &mut removed);
-    Clean { text, removed }
+    to_fixpoint(text, Direction::Incoming)
 }
 
 /// A text of the agent's, as we may post it: it shows no image, reaches nobody, links only where the rules allow, and starts nothing.
+/// What follows it in a document is not swallowed by it.
 #[must_use]
-pub fn outgoing(text: &str, _rules: &OutgoingRules) -> Clean {
+pub fn outgoing(text: &str, rules: &OutgoingRules) -> Clean {
+    to_fixpoint(text, Direction::Outgoing(rules))
+}
+
+/// Passes until nothing changes, so that what was cleaned once stays as it is.
+fn to_fixpoint(text: &str, direction: Direction<'_>) -> Clean {
     let mut removed = Removals::default();
-    let text = cut(&characters::clean(text, &mut removed), &mut removed);
-    Clean { text, removed }
+    let mut text = text.to_owned();
+    for _ in 0..PASSES_MAX {
+        let next = pass(&text, direction, &mut removed);
+        if next == text {
+            return Clean { text, removed };
+        }
+        text = next;
+    }
+    removed.add(Kind::Cut, 1);
+    Clean {
+        text: LEFT_OUT.to_owned(),
+        removed,
+    }
+}
+
+fn pass(text: &str, direction: Direction<'_>, removed: &mut Removals) -> String {
+    let text = cut(&characters::clean(text, removed), removed);
+    let text = markdown::pass(&text, direction, removed);
+    match direction {
+        Direction::Incoming => text,
+        Direction::Outgoing(_) => {
+            let text = words::raw(&text, removed);
+            if markdown::ends_open(&text) {
+                let line = if text.ends_with('\n') { "" } else { "\n" };
+                format!("{text}{line}{}\n", fenced::closing(&text))
+            } else {
+                text
+            }
+        }
+    }
 }
 
 /// Cuts at the limit, on a character boundary.
@@ -111,6 +159,12 @@ fn cut(text: &str, removed: &mut Removals) -> String {
 #[must_use]
 pub fn title(text: &str) -> Clean {
     plain::title(text)
+}
+
+/// The text of a commit's message: several lines that nobody renders, and that mention, close and skip nothing.
+#[must_use]
+pub fn message(text: &str) -> Clean {
+    plain::message(text)
 }
 
 /// One line of what the agent printed, as it may stand in a runner's log: no workflow command in it can act.

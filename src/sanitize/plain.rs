@@ -1,21 +1,62 @@
 //! Texts that are no Markdown when they are read: titles, log lines, what stands inside a fence.
 //! It must never rely on Markdown's escapes, because nobody there parses them.
 
-use super::Clean;
 use super::characters;
 use super::removals::{Kind, Removals};
+use super::{Clean, PASSES_MAX, words};
 
 /// Most characters of a title; GitHub refuses more than 256.
-pub const TITLE_CHARACTERS_MAX: usize = 200;
+const TITLE_CHARACTERS_MAX: usize = 200;
+
+/// Most characters of a commit's message.
+const MESSAGE_CHARACTERS_MAX: usize = 16_384;
 
 /// Most characters of a log line; the rest is cut.
-pub const LOG_LINE_CHARACTERS_MAX: usize = 4_096;
+const LOG_LINE_CHARACTERS_MAX: usize = 4_096;
 
 pub(super) fn title(text: &str) -> Clean {
     let mut removed = Removals::default();
     let text = one_line(&characters::clean(text, &mut removed), &mut removed);
-    let text = first(&text, TITLE_CHARACTERS_MAX, &mut removed);
+    let text = settle(&text, &mut removed, |text, removed| {
+        first(
+            words::plain(text, removed).trim(),
+            TITLE_CHARACTERS_MAX,
+            removed,
+        )
+    });
     Clean { text, removed }
+}
+
+/// A text of several lines that is not rendered, such as the message of a commit.
+pub(super) fn message(text: &str) -> Clean {
+    let mut removed = Removals::default();
+    let text = characters::clean(text, &mut removed);
+    let text = settle(&text, &mut removed, |text, removed| {
+        first(
+            &words::plain(text, removed),
+            MESSAGE_CHARACTERS_MAX,
+            removed,
+        )
+    });
+    Clean { text, removed }
+}
+
+/// Repeats a step until nothing changes; each step only breaks words, so a few rounds are enough.
+fn settle(
+    text: &str,
+    removed: &mut Removals,
+    step: impl Fn(&str, &mut Removals) -> String,
+) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..PASSES_MAX {
+        let next = step(&text, removed);
+        if next == text {
+            return text;
+        }
+        text = next;
+    }
+    removed.add(Kind::Cut, 1);
+    "(left out)".to_owned()
 }
 
 /// The words of the text on one line, with one space between them.
@@ -52,7 +93,8 @@ pub(super) fn log_line(text: &str) -> String {
 }
 
 pub(super) fn fence(text: &str, info: &str) -> String {
-    let text = characters::clean(text, &mut Removals::default());
+    let mut removed = Removals::default();
+    let text = words::raw(&characters::clean(text, &mut removed), &mut removed);
     let info: String = info
         .chars()
         .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '_'))

@@ -3,4 +3,5 @@
 mod gate;
 mod house;
 mod model_traffic;
+mod sanitize;
 mod workspace;

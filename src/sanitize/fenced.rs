@@ -1,0 +1,137 @@
+//! Code blocks and mathematics: what GitHub draws instead of showing, and what stands unseen beside it.
+//! It must never show a drawing's source as if a reader had seen it.
+
+use std::ops::Range;
+
+use super::markdown::{Direction, Edit};
+use super::removals::Kind;
+
+/// Languages that GitHub draws as a diagram, a map or a solid.
+const DRAWN: [&str; 4] = ["mermaid", "geojson", "topojson", "stl"];
+
+const NO_DIAGRAM: &str = "(diagram left out)";
+const NO_MATHEMATICS: &str = "(mathematics left out)";
+
+/// Commands of TeX that show what they are given and nothing else.
+#[rustfmt::skip]
+const PLAIN_COMMANDS: [&str; 118] = [
+    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+    "lambda", "mu", "nu", "xi", "pi", "varpi", "rho", "varrho", "sigma", "varsigma", "tau", "upsilon", "phi", "varphi",
+    "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
+    "frac", "dfrac", "tfrac", "sqrt", "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "max", "min",
+    "sup", "inf", "log", "ln", "lg", "exp", "sin", "cos", "tan", "det", "dim", "ker", "gcd", "mod", "bmod", "pmod",
+    "le", "leq", "ge", "geq", "ne", "neq", "approx", "equiv", "sim", "in", "notin", "subset", "subseteq", "cup", "cap",
+    "emptyset", "forall", "exists", "neg", "land", "lor", "to", "rightarrow", "leftarrow", "Rightarrow", "Leftarrow",
+    "iff", "mapsto", "infty", "partial", "nabla", "cdot", "cdots", "ldots", "dots", "times", "div", "pm", "mp",
+    "left", "right", "lfloor", "rfloor", "lceil", "rceil", "text", "mathrm", "mathbf",
+];
+
+/// Edits a fenced block: the info string is one word, and what would be drawn is left out or shown as code.
+pub(super) fn block(document: &str, range: Range<usize>, direction: Direction<'_>) -> Option<Edit> {
+    let source = document.get(range.clone())?;
+    let first_line = source.split('\n').next().unwrap_or("");
+    let sign = first_line
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '`' | '~'))?;
+    let bar = first_line.len() - first_line.trim_start_matches(sign).len();
+    let info = &first_line[bar..];
+    let language: String = info
+        .trim_start()
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '#' | '.' | '-'))
+        .take(32)
+        .collect();
+    let lower = language.to_ascii_lowercase();
+    let body = source.get(first_line.len()..).unwrap_or("");
+    let drawn = DRAWN.contains(&lower.as_str());
+    let mathematics = lower == "math" && !is_plain(body);
+    if drawn || mathematics {
+        let kind = if drawn {
+            Kind::Diagram
+        } else {
+            Kind::Mathematics
+        };
+        return Some(match direction {
+            Direction::Incoming => {
+                let with = if drawn { NO_DIAGRAM } else { NO_MATHEMATICS };
+                let end = if source.ends_with('\n') { "\n" } else { "" };
+                Edit::new(range, format!("{with}{end}"), &[kind])
+            }
+            Direction::Outgoing(_) => Edit::new(
+                range.start + bar..range.start + first_line.len(),
+                "text",
+                &[kind],
+            ),
+        });
+    }
+    if info.trim() == language {
+        return None;
+    }
+    Some(Edit::new(
+        range.start + bar..range.start + first_line.len(),
+        language,
+        &[Kind::InfoString],
+    ))
+}
+
+/// Edits `$...$` and `$$...$$` that hold more than plain commands.
+pub(super) fn mathematics(tex: &str, range: Range<usize>) -> Option<Edit> {
+    (!is_plain(tex)).then(|| Edit::new(range, NO_MATHEMATICS, &[Kind::Mathematics]))
+}
+
+/// Edits code between dollars, which GitHub reads as mathematics too.
+pub(super) fn dollar_code(document: &str, code: &str, range: Range<usize>) -> Option<Edit> {
+    let before = document.get(..range.start)?.ends_with('$');
+    let after = document.get(range.end..)?.starts_with('$');
+    (before && after && !is_plain(code)).then(|| {
+        Edit::new(
+            range.start - 1..range.end + 1,
+            NO_MATHEMATICS,
+            &[Kind::Mathematics],
+        )
+    })
+}
+
+/// Whether every command is a plain one, and no comment hides the rest of a line.
+fn is_plain(tex: &str) -> bool {
+    if tex.contains('%') {
+        return false;
+    }
+    tex.split('\\').skip(1).all(|after| {
+        let name: String = after
+            .chars()
+            .take_while(char::is_ascii_alphabetic)
+            .collect();
+        if name.is_empty() {
+            return after.is_empty()
+                || after.starts_with([',', ';', ':', '!', ' ', '{', '}', '|', '_', '&', '\n']);
+        }
+        PLAIN_COMMANDS.contains(&name.as_str())
+    })
+}
+
+/// What closes the fence that is still open at the end, if one is.
+pub(super) fn closing(text: &str) -> String {
+    let open = text.lines().rev().find_map(|line| {
+        let line = line.trim_start();
+        let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+        let length = line.len() - line.trim_start_matches(sign).len();
+        (length >= 3).then(|| sign.to_string().repeat(length))
+    });
+    open.unwrap_or_else(|| "```".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_mathematics_stays() {
+        assert!(is_plain(r"\frac{a}{b} \le \sum_{i=0}^n x_i"));
+        assert!(!is_plain(r"\color{white}{hidden}"));
+        assert!(!is_plain(r"\phantom{hidden}"));
+        assert!(!is_plain("a % hidden"));
+        assert!(!is_plain(r"\href{https://x}{y}"));
+    }
+}
