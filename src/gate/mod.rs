@@ -6,6 +6,7 @@
 
 mod address;
 mod admit;
+pub mod approval;
 pub mod refusal;
 
 use crate::event::{Account, Comment, IssueKind};

@@ -68,8 +68,8 @@ impl GitHub {
     pub async fn publish(
         &self,
         admitted: &Admitted,
-        checked: &Checked,
         policy: &Policy,
+        checked: &Checked,
         proposal: &Proposal<'_>,
     ) -> Result<Published, ForgeError> {
         fits(admitted, checked, proposal)?;

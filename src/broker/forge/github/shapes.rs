@@ -47,6 +47,11 @@ pub(super) struct RawApp {
 }
 
 impl RawComment {
+    /// Whether this account wrote it.
+    pub(super) fn is_by(&self, account: u64) -> bool {
+        self.user.as_ref().is_some_and(|user| user.id == account)
+    }
+
     /// None where the author's account is gone.
     pub(super) fn comment(self) -> Option<Comment> {
         Some(Comment {

@@ -12,13 +12,19 @@ use super::error::ForgeError;
 use super::identity::Identity;
 use super::shapes::RawComment;
 use crate::broker::forge::BODY_CHARS_MAX;
-use crate::gate::MARKER;
-use crate::gate::Origin;
+use crate::gate::refusal::Refusal;
+use crate::gate::{Admitted, MARKER, Origin};
+use crate::outcome::Outcome;
 
 /// How often something is looked for and created, where the answer to creating it was unclear.
 const TRIES_MAX: u32 = 3;
+/// Refusals that are answered on one issue; after these we stay silent, so that nobody can make us talk without end.
+const ANSWERS_PER_ISSUE_MAX: usize = 5;
 /// The permission that comments need.
 const ISSUES: &str = "issues: write";
+
+/// What stands before the number of the comment that an answer belongs to.
+const ANSWER: &str = "<!-- tagout:answer ";
 
 /// GitHub's reactions, those that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,48 @@ impl Reaction {
 struct Anything {}
 
 impl GitHub {
+    /// Answers whoever was refused, once a comment and at most `ANSWERS_PER_ISSUE_MAX` times an issue. Bots are not answered.
+    ///
+    /// # Errors
+    /// A missing permission, no answer.
+    pub async fn refuse(&self, refusal: &Refusal, origin: Origin) -> Result<(), ForgeError> {
+        if !refusal.answered() {
+            return Ok(());
+        }
+        let text = format!(
+            "Nothing was started: {}. (`{}`)",
+            refusal.sentence(),
+            refusal.code()
+        );
+        let me = self.identity().await;
+        self.answer(origin, &text, &me).await
+    }
+
+    /// Says on the issue how the run of a task ended, in the task's one sticky comment, and marks the comment that asked.
+    /// Where there is no issue, nothing is said.
+    ///
+    /// # Errors
+    /// As `sticky`.
+    pub async fn tell(
+        &self,
+        admitted: &Admitted,
+        outcome: Outcome,
+        text: &str,
+    ) -> Result<(), ForgeError> {
+        let Some(origin) = admitted.origin() else {
+            return Ok(());
+        };
+        let me = self.identity().await;
+        self.sticky(origin.issue, &admitted.task_id(), text, &me)
+            .await?;
+        let reaction = if outcome.code() == 0 {
+            Reaction::Rocket
+        } else {
+            Reaction::Confused
+        };
+        self.react(origin.comment, reaction).await
+    }
+
     /// Writes or edits the one sticky comment of a task on an issue or pull request.
     ///
     /// # Errors
@@ -86,7 +134,16 @@ impl GitHub {
         text: &str,
         me: &Identity,
     ) -> Result<(), ForgeError> {
-        let marker = format!("{MARKER}answer {} -->", origin.comment);
+        let path = self.path(&format!("issues/{}/comments", origin.issue));
+        let comments: Vec<RawComment> = self.caller.list(&path).await?;
+        let answers = comments
+            .iter()
+            .filter(|comment| comment.is_by(me.id) && comment.body.contains(ANSWER))
+            .count();
+        if answers >= ANSWERS_PER_ISSUE_MAX {
+            return Ok(());
+        }
+        let marker = format!("{ANSWER}{} -->", origin.comment);
         let body = marked(text, &marker)?;
         let look = async || self.own_comment(origin.issue, &marker, me).await;
         let create = async || self.write_comment(origin.issue, &body).await;
@@ -118,10 +175,9 @@ impl GitHub {
     ) -> Result<Option<RawComment>, ForgeError> {
         let path = self.path(&format!("issues/{issue}/comments"));
         let comments: Vec<RawComment> = self.caller.list(&path).await?;
-        Ok(comments.into_iter().find(|comment| {
-            let ours = comment.user.as_ref().is_some_and(|user| user.id == me.id);
-            ours && comment.body.contains(marker)
-        }))
+        Ok(comments
+            .into_iter()
+            .find(|comment| comment.is_by(me.id) && comment.body.contains(marker)))
     }
 
     async fn write_comment(&self, issue: u64, body: &str) -> Result<RawComment, ForgeError> {
