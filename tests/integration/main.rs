@@ -1,5 +1,6 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
+mod changes;
 mod gate;
 mod house;
 mod model_traffic;

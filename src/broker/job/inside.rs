@@ -47,6 +47,14 @@ pub enum InsideError {
 #[derive(Debug)]
 pub struct TreeGone(());
 
+impl TreeGone {
+    /// For a folder in which nothing was ever started: there is no tree that could be left.
+    #[must_use]
+    pub fn never_started() -> Self {
+        Self(())
+    }
+}
+
 /// How it ended inside.
 #[derive(Debug)]
 pub struct Ended {

@@ -86,7 +86,7 @@ pub(super) fn list(source: &Source, tree: Oid, hide: &[String]) -> Result<Listin
 }
 
 /// The globs of `filesystem.deny`: `*` stays in one folder, `**` walks the tree, a folder hides what is in it.
-fn globs(patterns: &[String]) -> Result<GlobSet, WorkspaceError> {
+pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, WorkspaceError> {
     let unreadable = |pattern: &String| WorkspaceError::Pattern(pattern.clone());
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

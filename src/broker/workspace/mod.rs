@@ -15,6 +15,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use globset::GlobSet;
+
 use crate::broker::git::{self, GitError, Source};
 use crate::names::ObjectId;
 use crate::wire;
@@ -122,6 +124,8 @@ pub struct Workspace {
     lower: PathBuf,
     upper: PathBuf,
     work: PathBuf,
+    repo: PathBuf,
+    hidden: GlobSet,
     base: ObjectId,
     from_cache: bool,
     /// Held while the tree is in use, so that nobody clears it away.
@@ -152,6 +156,8 @@ impl Workspace {
             lower,
             upper: make_folder(&wanted.run_dir.join("workspace"), 0o755)?,
             work: make_folder(&wanted.run_dir.join("work"), 0o700)?,
+            repo: wanted.repo.to_owned(),
+            hidden: listing::globs(wanted.hide)?,
             base: wanted.commit.clone(),
             from_cache,
             _lock: lock,
@@ -168,6 +174,17 @@ impl Workspace {
     #[must_use]
     pub fn upper(&self) -> &Path {
         &self.upper
+    }
+
+    /// The repository that the commit is in.
+    #[must_use]
+    pub fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// What is shown neither in the tree nor in the repository inside.
+    pub(crate) fn hidden(&self) -> &GlobSet {
+        &self.hidden
     }
 
     /// The commit that is shown.
