@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tagout::broker::{egress, reports, sanitize};
+use tagout::broker::{egress, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::outcome::Outcome;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.command {
+        Command::Policy { command } => policies::run(&command),
         Command::Report(args) => code(reports::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
         Command::Run(_)
@@ -28,7 +29,6 @@ fn main() -> ExitCode {
         | Command::Approval(_)
         | Command::Sandbox(_)
         | Command::Egress(_)
-        | Command::Policy { .. }
         | Command::Check(_)
         | Command::Doctor(_)
         | Command::Agent(_)

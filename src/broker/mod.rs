@@ -9,6 +9,7 @@ pub mod git;
 pub mod job;
 pub mod journal;
 pub mod outputs;
+pub mod policies;
 pub mod reports;
 pub mod sanitize;
 pub mod surroundings;

@@ -5,8 +5,15 @@
 
 pub mod address;
 pub mod defaults;
+pub mod endpoint;
 pub mod host;
+pub mod keys;
 pub mod model;
 pub mod parse;
 pub mod path;
+pub mod request;
+pub mod supported;
+pub mod texts;
+pub mod units;
 pub mod verdict;
+pub mod words;

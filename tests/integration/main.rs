@@ -4,5 +4,6 @@ mod changes;
 mod gate;
 mod house;
 mod model_traffic;
+mod policy;
 mod sanitize;
 mod workspace;

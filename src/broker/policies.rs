@@ -1,0 +1,258 @@
+//! `tagout policy`: reads policy files and prints what they mean.
+//! It must never act on a policy; other rooms ask `load` for one.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cli::PolicyCommand;
+use crate::console;
+use crate::outcome::Outcome;
+use crate::policy::model::{Place, Policy};
+use crate::policy::parse::{self, Fault, yaml};
+use crate::policy::request::{Asked, REQUEST_BYTES_MAX};
+use crate::policy::verdict::{self, Denial, Judge, Verdict};
+
+/// Most bytes of requests that `policy test` reads from stdin.
+const STDIN_BYTES_MAX: u64 = 64 << 20;
+/// What ends a `policy test` in which a request was denied.
+const DENIED: u8 = 1;
+
+/// Runs the command and says how it ended.
+#[must_use]
+pub fn run(command: &PolicyCommand) -> ExitCode {
+    let code = match command {
+        PolicyCommand::Check { file } => check(file),
+        PolicyCommand::Show { file } => show(file),
+        PolicyCommand::Test {
+            file,
+            requests,
+            json,
+        } => test(file, requests, *json),
+        PolicyCommand::Schema | PolicyCommand::Init => {
+            console::notice("tagout: this command is not built yet");
+            Outcome::Internal.code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Reads a policy from a file; its places name the file as it was given.
+///
+/// # Errors
+/// All faults of the file, or the one that it cannot be read.
+pub fn load(file: &Path) -> Result<Policy, Vec<Fault>> {
+    let name = file.display().to_string();
+    let text = read(file, &name).map_err(|fault| vec![fault])?;
+    parse::parse(&name, &text)
+}
+
+/// One line a fault, as `policy check` prints them.
+#[must_use]
+pub fn listed(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("{fault}\n")).collect()
+}
+
+fn read(file: &Path, name: &str) -> Result<String, Fault> {
+    let fault = |line: usize, column: usize, what: String, mend: &str| Fault {
+        at: Place {
+            file: Arc::from(name),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        },
+        what,
+        mend: mend.to_owned(),
+    };
+    let mut bytes = Vec::new();
+    // One byte over the limit is enough for `parse` to refuse the file for its size.
+    let limit = u64::try_from(yaml::TEXT_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    File::open(file)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|error| {
+            fault(
+                1,
+                1,
+                format!("the file cannot be read: {error}"),
+                "name a file that can be read",
+            )
+        })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before =
+            String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default()).into_owned();
+        let last = before.rsplit('\n').next().unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        fault(
+            line,
+            last.chars().count() + 1,
+            "the file is not UTF-8".to_owned(),
+            "save it as UTF-8",
+        )
+    })
+}
+
+fn check(file: &Path) -> u8 {
+    match load(file) {
+        Ok(policy) => {
+            let rules = policy.network.allow.len();
+            let word = if rules == 1 { "rule" } else { "rules" };
+            console::answer(&format!(
+                "{}: valid, {rules} network {word}",
+                file.display()
+            ));
+            0
+        }
+        Err(faults) => {
+            console::answer(&listed(&faults));
+            Outcome::PolicyInvalid.code()
+        }
+    }
+}
+
+fn show(file: &Path) -> u8 {
+    match load(file) {
+        Ok(_) => {
+            console::notice("tagout: this command is not built yet");
+            Outcome::Internal.code()
+        }
+        Err(faults) => invalid(&faults),
+    }
+}
+
+fn invalid(faults: &[Fault]) -> u8 {
+    console::notice(&listed(faults));
+    Outcome::PolicyInvalid.code()
+}
+
+fn test(file: &Path, requests: &[String], json: bool) -> u8 {
+    let mut policy = match load(file) {
+        Ok(policy) => policy,
+        Err(faults) => return invalid(&faults),
+    };
+    let model = policy.agent.model.as_ref().and_then(|model| model.rule());
+    policy.network.allow.extend(model);
+    let judge = Judge::new(Arc::new(policy.network));
+    let mut all_allowed = true;
+    let mut ask = |request: &str| {
+        let answer = Answer::of(&judge, request);
+        all_allowed &= answer.allowed;
+        console::answer(&if json { answer.json() } else { answer.text() });
+    };
+    for request in requests {
+        if request == "-" {
+            each_line(&mut io::stdin().lock().take(STDIN_BYTES_MAX), &mut ask);
+        } else {
+            ask(request);
+        }
+    }
+    if all_allowed { 0 } else { DENIED }
+}
+
+/// Calls a function with each line. A line that is too long or not UTF-8 is handed on cut or mended, and denied as such.
+fn each_line(input: &mut impl BufRead, ask: &mut impl FnMut(&str)) {
+    let limit = u64::try_from(REQUEST_BYTES_MAX + 2).unwrap_or(u64::MAX);
+    loop {
+        let mut line = Vec::new();
+        match input.by_ref().take(limit).read_until(b'\n', &mut line) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                console::notice(&format!("tagout: stdin cannot be read: {error}"));
+                ask("");
+                return;
+            }
+        }
+        let whole = line.last() == Some(&b'\n');
+        if whole {
+            line.pop();
+        } else if let Err(error) = input.skip_until(b'\n') {
+            console::notice(&format!("tagout: stdin cannot be read: {error}"));
+        }
+        ask(&String::from_utf8_lossy(&line));
+    }
+}
+
+/// What is said of one request.
+struct Answer<'a> {
+    request: &'a str,
+    allowed: bool,
+    rule: Option<String>,
+    at: String,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    request: &'a str,
+    verdict: &'a str,
+    rule: Option<&'a str>,
+    at: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    fn of(judge: &Judge, request: &'a str) -> Self {
+        let network = judge.network();
+        let denied = |denial: Denial| {
+            let at = denial.at.unwrap_or_else(|| network.at.clone());
+            Self {
+                request,
+                allowed: false,
+                rule: network
+                    .allow
+                    .iter()
+                    .find(|rule| rule.at == at)
+                    .map(|rule| rule.host.to_string()),
+                at: at.to_string(),
+                why: format!("{}: {}", denial.code, denial.sentence),
+            }
+        };
+        let asked = match Asked::read(request) {
+            Ok(asked) => asked,
+            Err(denial) => return denied(denial),
+        };
+        if let Err(denial) = verdict::url_fits(network, asked.url_bytes()) {
+            return denied(denial);
+        }
+        match judge.judge(asked.request()) {
+            Verdict::Deny(denial) => denied(denial),
+            Verdict::Allow(rule) => Self {
+                request,
+                allowed: true,
+                rule: Some(rule.host.to_string()),
+                at: rule.at.to_string(),
+                why: String::new(),
+            },
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        if self.allowed { "allow" } else { "deny" }
+    }
+
+    fn text(&self) -> String {
+        let rule = match &self.rule {
+            Some(rule) => format!("rule for {rule}"),
+            None => "no rule".to_owned(),
+        };
+        let why = if self.why.is_empty() {
+            String::new()
+        } else {
+            format!("\n  {}", self.why)
+        };
+        format!("{}\n  {rule} at {}{why}\n", self.word(), self.at)
+    }
+
+    fn json(&self) -> String {
+        let line = Line {
+            request: self.request,
+            verdict: self.word(),
+            rule: self.rule.as_deref(),
+            at: &self.at,
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}

@@ -1,0 +1,427 @@
+//! Policies as a user writes them: the file of defaults, every key, every fault, and the commands.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use tagout::policy::keys::{self, Shape};
+use tagout::policy::model::{Network, Policy};
+use tagout::policy::parse::parse;
+use tagout::policy::supported;
+
+const DEFAULT: &str = include_str!("../../policies/default.yml");
+
+/// The policy without the places, which differ from file to file.
+fn placeless(policy: Policy) -> Policy {
+    let at = Network::default().at;
+    let mut policy = policy;
+    policy.network.at = at.clone();
+    for rule in &mut policy.network.allow {
+        rule.at = at.clone();
+    }
+    if let Some(model) = &mut policy.agent.model {
+        model.at = at.clone();
+    }
+    policy
+}
+
+fn faults(text: &str) -> Vec<String> {
+    match parse("p.yml", text) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn file_of_defaults_means_the_defaults() {
+    let policy = parse("default.yml", DEFAULT).expect("the defaults are valid");
+    assert_eq!(placeless(policy), Policy::default());
+    let least = parse("p.yml", "version: 1\n").expect("valid");
+    assert_eq!(placeless(least), Policy::default());
+}
+
+#[test]
+fn file_of_defaults_holds_every_key_with_the_described_default() {
+    let root: serde_yaml::Value = serde_yaml::from_str(DEFAULT).unwrap();
+    keys::each(&mut |path, key| {
+        // What stands under a list or a free name has no default that a file could hold.
+        if path.contains(['[', '*']) || path.starts_with("agent.model.") {
+            return;
+        }
+        let value = path
+            .split('.')
+            .try_fold(&root, |value, part| value.get(part));
+        let value = value.unwrap_or_else(|| panic!("{path} is not in default.yml"));
+        if !key.default.is_empty() && key.default != "[...]" {
+            let expected: serde_yaml::Value = serde_yaml::from_str(key.default).unwrap();
+            assert_eq!(*value, expected, "{path}");
+        }
+    });
+}
+
+/// A whole policy in which one key has the given value.
+fn policy_with(path: &str, value: &str) -> String {
+    let leaf = path.rsplit(['.', ']']).next().expect("a last part");
+    let around = |key: &str| format!("{key}: {value}");
+    let inner = match path {
+        _ if path.starts_with("network.allow[].credential.") => {
+            let other = if leaf == "header" {
+                "value: \"x ${K}\""
+            } else {
+                "header: x-key"
+            };
+            format!(
+                "network: {{allow: [{{host: a.example, methods: [GET], paths: [/x], credential: {{{}, {other}}}}}]}}",
+                around(leaf)
+            )
+        }
+        "network.allow[].credential" => {
+            format!(
+                "network: {{allow: [{{host: b.example, methods: [GET], paths: [/x], credential: {value}}}]}}"
+            )
+        }
+        "network.allow[].host" => format!("network: {{allow: [{{host: {value}}}]}}"),
+        _ if path.starts_with("network.allow[].") => format!(
+            "network: {{allow: [{{host: b.example, {}}}]}}",
+            around(leaf)
+        ),
+        _ if path.starts_with("tasks.*.") => {
+            let prompt = if leaf == "prompt" { "" } else { ", prompt: x" };
+            format!("tasks: {{t: {{{}{prompt}}}}}", around(leaf))
+        }
+        _ if path.starts_with("agent.model.") => {
+            let all = [
+                ("name", "n"),
+                ("base-url", "https://b.example"),
+                ("key", "K"),
+            ];
+            let others: Vec<String> = all
+                .iter()
+                .filter(|(name, _)| *name != leaf)
+                .map(|(name, text)| format!("{name}: {text}"))
+                .collect();
+            format!(
+                "agent: {{model: {{{}, {}}}}}",
+                around(leaf),
+                others.join(", ")
+            )
+        }
+        "agent.use" => format!("agent: {{use: {value}, command: [x]}}"),
+        "agent.command" => format!("agent: {{use: command, command: {value}}}"),
+        _ => {
+            let parts: Vec<&str> = path.split('.').collect();
+            let (last, outer) = parts.split_last().expect("a last part");
+            outer
+                .iter()
+                .rev()
+                .fold(around(last), |text, part| format!("{part}: {{{text}}}"))
+        }
+    };
+    format!("version: 1\n{inner}\n")
+}
+
+#[test]
+fn every_described_key_is_read_or_refused_as_not_supported() {
+    let mut supported_keys = 0;
+    keys::each(&mut |path, key| {
+        if matches!(key.shape, Shape::Section(_)) || path == "version" {
+            return;
+        }
+        let text = policy_with(path, key.example);
+        match parse("p.yml", &text) {
+            Ok(policy) => {
+                supported_keys += 1;
+                assert_ne!(
+                    placeless(policy),
+                    Policy::default(),
+                    "{path} has no effect:\n{text}"
+                );
+            }
+            Err(found) => {
+                let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+                let known = supported::not_yet(path).is_some();
+                assert!(
+                    known
+                        && words
+                            .iter()
+                            .all(|word| word.contains("is not supported yet")
+                                || word.contains("not supported yet")),
+                    "{path}: {words:?}\n{text}"
+                );
+            }
+        }
+    });
+    assert!(supported_keys > 40, "{supported_keys}");
+}
+
+#[test]
+fn rows_of_what_is_not_supported_name_keys_that_exist() {
+    let mut known = BTreeSet::new();
+    keys::each(&mut |path, _| {
+        known.insert(path.to_owned());
+    });
+    for row in supported::NOT_YET {
+        assert!(known.contains(row.key), "{}", row.key);
+    }
+}
+
+/// Wrong policies, and where the first fault stands.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str)] = &[
+    ("", "p.yml:1:1"),
+    ("[]", "p.yml:1:1"),
+    ("version: 2", "p.yml:1:10"),
+    ("version: '1'", "p.yml:1:10"),
+    ("version: 1.0", "p.yml:1:10"),
+    ("version: 0x1", "p.yml:1:10"),
+    ("version: 1\n---\nversion: 1", "p.yml:2:1"),
+    ("version: 1\nnetwerk: {}", "p.yml:2:1"),
+    ("version: 1\nversion: 1", "p.yml:2:1"),
+    ("version: 1\n? [a]\n: b", "p.yml:2:3"),
+    ("version: 1\n1: b", "p.yml:2:1"),
+    ("version: 1\nlimits: !x {}", "p.yml:2:9"),
+    ("version: 1\nlimits: null", "p.yml:2:9"),
+    ("version: 1\n<<: {}", "p.yml:2:1"),
+    ("version: 1\nsetup: &a [*a]", "p.yml:2:12"),
+    ("version: 1\nlimits: {memory: 4 bananas}", "p.yml:2:18"),
+    ("version: 1\nlimits: {memory: 1B}", "p.yml:2:18"),
+    ("version: 1\nlimits: {processes: -1}", "p.yml:2:21"),
+    ("version: 1\nlimits: {wall-time: 20}", "p.yml:2:21"),
+    ("version: 1\nlimits: {wall-time: 2d}", "p.yml:2:21"),
+    ("version: 1\nrequire: {level: z}", "p.yml:2:18"),
+    ("version: 1\nrequire: {level: d}", "p.yml:2:18"),
+    ("version: 1\nrequire: {level: a}", "p.yml:2:18"),
+    ("version: 1\napproval: {required: 0}", "p.yml:2:22"),
+    ("version: 1\ntasks: {Bad: {prompt: x}}", "p.yml:2:9"),
+    ("version: 1\ntasks: {a: {}}", "p.yml:2:12"),
+    ("version: 1\ntasks: {a: {prompt: x, schedule: daily}}", "p.yml:2:34"),
+    ("version: 1\ntriggers: {bots: [dependabot]}", "p.yml:2:19"),
+    ("version: 1\nagent: {use: command}", "p.yml:2:9"),
+    ("version: 1\nagent: {command: [x]}", "p.yml:2:9"),
+    ("version: 1\nagent: {model: {name: x, key: K, base-url: 'http://a.example'}}", "p.yml:2:44"),
+    ("version: 1\nagent: {model: {name: x, key: GITHUB_TOKEN, base-url: 'https://a.example'}}", "p.yml:2:31"),
+    ("version: 1\nfilesystem: {read-only: [/etc]}", "p.yml:2:26"),
+    ("version: 1\nfilesystem: {deny: [../x]}", "p.yml:2:21"),
+    ("version: 1\nfilesystem: {read: [x]}", "p.yml:2:21"),
+    ("version: 1\nenvironment: {pass: [NPM_TOKEN]}", "p.yml:2:22"),
+    ("version: 1\nenvironment: {set: {RUNNER_X: a}}", "p.yml:2:21"),
+    ("version: 1\nnetwork: {allow: {}}", "p.yml:2:18"),
+    ("version: 1\nnetwork: {allow: [{}]}", "p.yml:2:19"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, ports: []}]}", "p.yml:2:44"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, ports: [0]}]}", "p.yml:2:45"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, ports: [65536]}]}", "p.yml:2:45"),
+    ("version: 1\nnetwork: {allow: [{host: '*.co.uk'}]}", "p.yml:2:26"),
+    ("version: 1\nnetwork: {allow: [{host: 0x7f.1}]}", "p.yml:2:26"),
+    ("version: 1\nnetwork: {allow: [{host: 169.254.169.254}]}", "p.yml:2:26"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, private: yes}]}", "p.yml:2:46"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, tls: tunnel, paths: [/x]}]}", "p.yml:2:50"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, paths: [x]}]}", "p.yml:2:45"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, paths: ['/a/**/b']}]}", "p.yml:2:45"),
+    ("version: 1\nnetwork: {allow: [{host: a.example, websocket: true}]}", "p.yml:2:48"),
+    ("version: 1\nnetwork: {allow: [{host: '*.a.example', methods: [GET], paths: [/x], credential: {header: a, value: '${K}'}}]}", "p.yml:2:70"),
+    ("version: 1\nchanges: {allow: ['[']}", "p.yml:2:19"),
+    ("version: 1\npull-request: {branch-prefix: 'refs/heads/'}", "p.yml:2:31"),
+    ("version: 1\npull-request: {draft: false}", "p.yml:2:23"),
+    ("version: 1\nbases: [\"a b\"]", "p.yml:2:9"),
+    ("version: 1\n\tx: 1", "p.yml:1:10"),
+    ("version: 1\nlimits: {memory: 4GiB", "p.yml:2:"),
+];
+
+#[test]
+fn each_wrong_line_is_named_with_its_place() {
+    for (text, place) in WRONG {
+        let found = faults(text);
+        assert!(
+            found.first().is_some_and(|fault| fault.starts_with(place)),
+            "{text}\n{found:#?}"
+        );
+        assert!(
+            found.iter().all(|fault| fault.contains("; ")),
+            "no mend: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn all_faults_come_at_once_in_the_order_of_the_file() {
+    let found = faults(
+        "version: 1\nb: 1\nlimits: {memory: 4}\nnetwork:\n  allow:\n    - {host: '*'}\n    - {host: a.example, ports: [0]}\nversion: 1\n",
+    );
+    let lines: Vec<&str> = found
+        .iter()
+        .map(|fault| fault.split(':').nth(1).unwrap())
+        .collect();
+    assert_eq!(lines, ["2", "3", "6", "7", "8"], "{found:#?}");
+}
+
+#[test]
+fn bounds_hold_against_hostile_files() {
+    let laughs: String = (1..12)
+        .map(|level| {
+            format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![format!("*a{}", level - 1); 9].join(",")
+            )
+        })
+        .collect();
+    let cases = [
+        (
+            "aliases",
+            format!("a0: &a0 [x,x,x,x,x,x,x,x,x]\n{laughs}version: 1\n"),
+        ),
+        (
+            "text by aliases",
+            format!(
+                "a: &a {}\nb: [{}]\nversion: 1\n",
+                "x".repeat(100_000),
+                "*a, ".repeat(20_000)
+            ),
+        ),
+        ("depth", format!("version: 1\na: {}", "[".repeat(100_000))),
+        ("size", format!("version: 1\n#{}", "x".repeat(300 << 10))),
+        (
+            "values",
+            format!("version: 1\na: [{}]", "1,".repeat(125_000)),
+        ),
+    ];
+    for (what, text) in cases {
+        let begun = std::time::Instant::now();
+        let found = faults(&text);
+        assert!(!found.is_empty() && found.len() <= 100, "{what}");
+        assert!(
+            begun.elapsed().as_secs() < 20,
+            "{what} took {:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[test]
+fn bounded_aliases_are_read() {
+    let text = "version: 1\nnetwork:\n  allow:\n    - {host: a.example, methods: &m [GET, POST]}\n    - {host: b.example, methods: *m}\n";
+    let policy = parse("p.yml", text).unwrap();
+    assert_eq!(policy.network.allow[1].methods, ["GET", "POST"]);
+    assert_eq!(policy.network.allow[1].at.line, 5);
+}
+
+fn tagout(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(input)
+        .expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn said(output: &Output) -> (i32, String) {
+    (
+        output.status.code().expect("it was not killed"),
+        String::from_utf8(output.stdout.clone()).expect("it writes UTF-8"),
+    )
+}
+
+#[test]
+fn check_says_valid_or_names_the_file_as_given() {
+    let (code, text) = said(&tagout(&["policy", "check", "policies/default.yml"], b""));
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "policies/default.yml: valid, 0 network rules\n")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yml");
+    std::fs::write(&file, b"version: 1\nx: \xff\n").unwrap();
+    let (code, text) = said(&tagout(&["policy", "check", file.to_str().unwrap()], b""));
+    assert_eq!(code, 3);
+    assert_eq!(
+        text,
+        format!(
+            "{}:2:4: the file is not UTF-8; save it as UTF-8\n",
+            file.display()
+        )
+    );
+    let (code, text) = said(&tagout(&["policy", "check", "nowhere.yml"], b""));
+    assert_eq!(code, 3);
+    assert!(
+        text.starts_with("nowhere.yml:1:1: the file cannot be read"),
+        "{text}"
+    );
+}
+
+#[test]
+fn test_answers_each_request_and_denies_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yml");
+    std::fs::write(
+        &file,
+        "version: 1\nagent:\n  model: {name: m, base-url: https://m.example/v1, key: K}\nnetwork:\n  allow:\n    - {host: a.example, paths: ['/v1/**']}\n",
+    )
+    .unwrap();
+    let name = file.to_str().unwrap();
+    let (code, text) = said(&tagout(
+        &["policy", "test", name, "GET https://a.example/v1/x"],
+        b"",
+    ));
+    assert_eq!(
+        (code, text),
+        (0, format!("allow\n  rule for a.example at {name}:6\n"))
+    );
+    let (code, text) = said(&tagout(
+        &[
+            "policy",
+            "test",
+            name,
+            "POST https://m.example/v1/responses",
+        ],
+        b"",
+    ));
+    assert_eq!(
+        (code, text),
+        (0, format!("allow\n  rule for m.example at {name}:3\n"))
+    );
+    let (code, text) = said(&tagout(
+        &["policy", "test", name, "POST https://m.example/v1/files"],
+        b"",
+    ));
+    assert_eq!(code, 1);
+    assert!(
+        text.starts_with(&format!(
+            "deny\n  rule for m.example at {name}:3\n  path-not-allowed: "
+        )),
+        "{text}"
+    );
+    let long = format!("GET https://a.example/v1/{}\n", "x".repeat(3000));
+    let mut input =
+        format!("GET https://a.example/v1/x\r\nGET https://a.example/v1/x\n\nnonsense\n{long}")
+            .into_bytes();
+    input.extend_from_slice(b"GET https://a.example/v1/\xff\n");
+    input.extend_from_slice(&[b'x'; 100_000]);
+    input.extend_from_slice(b"\nGET https://a.example/v1/last");
+    let output = tagout(&["policy", "test", name, "--json", "-"], &input);
+    let (code, text) = said(&output);
+    let verdicts: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["at", "request", "rule", "verdict"]);
+            value["verdict"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            "deny", "allow", "deny", "deny", "deny", "deny", "deny", "allow"
+        ]
+    );
+    assert_eq!(code, 1);
+}
