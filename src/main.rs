@@ -23,12 +23,12 @@ fn main() -> ExitCode {
         Command::Policy { command } => policies::run(&command),
         Command::Report(args) => code(reports::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
+        Command::Egress(args) => ExitCode::from(egress::command::run(&args)),
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
         | Command::Approval(_)
         | Command::Sandbox(_)
-        | Command::Egress(_)
         | Command::Check(_)
         | Command::Doctor(_)
         | Command::Agent(_)

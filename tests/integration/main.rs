@@ -1,6 +1,7 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
 mod changes;
+mod egress;
 mod gate;
 mod house;
 mod model_traffic;

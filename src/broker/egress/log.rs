@@ -1,8 +1,10 @@
 //! One JSON line a request: what was asked, which rule answered, what went each way.
 //! A secret, a query or a body must never be in it.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +99,80 @@ fn one() -> u64 {
 )]
 fn is_one(count: &u64) -> bool {
     *count == 1
+}
+
+/// Refusals of one kind and host that get a line each; later ones are folded into one line at the end.
+const LINES_PER_KIND_MAX: u64 = 200;
+/// Kinds of refusals that are told apart while folding.
+const KINDS_MAX: usize = 2000;
+
+/// The log of a process: nothing that is inside can stop it, forge a line or fill the disk with it.
+#[derive(Debug)]
+pub(super) struct Log {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    /// The first line of each kind of refusal, counting how many came.
+    refused: HashMap<(String, String, String), (Event, u64)>,
+}
+
+impl Log {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            state: Mutex::new(State {
+                file,
+                refused: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Writes a line, or counts it where its kind has had its share.
+    pub(super) fn write(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if event.verdict == Decision::Deny && state.folds(event) {
+            return;
+        }
+        state.line(event);
+    }
+
+    /// Writes what was only counted. Call it when nothing is served any more.
+    pub(super) fn finish(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = std::mem::take(&mut state.refused);
+        for (mut event, count) in refused.into_values() {
+            if count > LINES_PER_KIND_MAX {
+                event.count = count - LINES_PER_KIND_MAX;
+                state.line(&event);
+            }
+        }
+    }
+}
+
+impl State {
+    fn folds(&mut self, event: &Event) -> bool {
+        let code = event.code.clone().unwrap_or_default();
+        let mut key = (code, event.method.clone(), event.host.clone());
+        if self.refused.len() >= KINDS_MAX && !self.refused.contains_key(&key) {
+            key = ("other".to_owned(), String::new(), String::new());
+        }
+        let (_, count) = self
+            .refused
+            .entry(key)
+            .or_insert_with(|| (event.clone(), 0));
+        *count += 1;
+        *count > LINES_PER_KIND_MAX
+    }
+
+    fn line(&mut self, event: &Event) {
+        // A log on a full disk must not stop the run; the reader sees the gap by the report's counts.
+        if let Ok(mut line) = serde_json::to_vec(event) {
+            line.push(b'\n');
+            drop(self.file.write_all(&line));
+        }
+    }
 }
 
 /// Reads a log back, line by line. A line that cannot be read is an error of its own and the next follows.

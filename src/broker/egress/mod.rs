@@ -3,10 +3,33 @@
 //!
 //! `process` is what callers use, `setup` what they hand over, `log` and `denials` what they get back.
 
+mod authority;
+mod body;
+mod budget;
+pub mod command;
 pub mod denials;
+mod door;
 pub mod error;
+mod exchange;
+mod guard;
+mod head;
+mod headers;
+mod hello;
+mod intake;
 pub mod log;
+mod model_exchange;
+mod model_gate;
 pub mod model_traffic;
 pub mod process;
+mod proxy;
+mod refusal;
+mod resolve;
+mod road;
+mod roots;
+mod scrub;
 pub mod serve;
 pub mod setup;
+mod target;
+mod ticket;
+mod tunnel;
+mod upstream;

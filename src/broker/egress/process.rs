@@ -100,9 +100,13 @@ pub fn spawn(setup: &EgressSetup, folder: &Path) -> Result<Handle, EgressError> 
 /// # Errors
 /// The process cannot be started or takes no setup.
 pub fn start(program: &Path, setup: &EgressSetup, folder: &Path) -> Result<Starting, EgressError> {
-    let log = folder.join("egress.jsonl");
+    let (log, own) = match &setup.log {
+        Some(log) => (log.clone(), false),
+        None => (folder.join("egress.jsonl"), true),
+    };
     let log_file = File::options()
-        .create_new(true)
+        .create_new(own)
+        .create(true)
         .append(true)
         .open(&log)
         .map_err(|cause| EgressError::File {

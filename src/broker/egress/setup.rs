@@ -76,6 +76,8 @@ pub struct Injected {
 pub struct EgressSetup {
     pub(super) open: Open,
     pub(super) secrets: BTreeMap<String, Injected>,
+    /// Where the caller wants the log; it is opened by the caller's side.
+    pub(super) log: Option<PathBuf>,
 }
 
 /// The part that holds no secret.
@@ -108,7 +110,15 @@ impl EgressSetup {
                 ca_bundle: PathBuf::new(),
             },
             secrets: BTreeMap::new(),
+            log: None,
         }
+    }
+
+    /// Appends the log to this file instead of a fresh one in the run's folder.
+    #[must_use]
+    pub fn with_log(mut self, log: PathBuf) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// Adds the model's rule; `tokens` bounds the whole run.
@@ -268,6 +278,7 @@ impl EgressSetup {
                     (variable, Injected { value, placeholder })
                 })
                 .collect(),
+            log: None,
         })
     }
 }

@@ -1,0 +1,283 @@
+//! A real HTTPS server on loopback that writes down what arrives.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: usize,
+    pub(crate) h2: bool,
+}
+
+#[derive(Default)]
+struct Book {
+    accepted: AtomicUsize,
+    seen: Mutex<Vec<Seen>>,
+}
+
+/// The server; it goes with its holder.
+pub(crate) struct Origin {
+    port: u16,
+    book: Arc<Book>,
+    folder: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Origin {
+    /// Serves TLS under these names.
+    pub(crate) fn tls(names: &[&str]) -> Self {
+        Self::start(Some(names))
+    }
+
+    /// Serves in clear.
+    pub(crate) fn clear() -> Self {
+        Self::start(None)
+    }
+
+    fn start(names: Option<&[&str]>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca_key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, ca_key).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
+        let acceptor = names.map(|names| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let key = KeyPair::generate().unwrap();
+            let leaf = CertificateParams::new(names)
+                .unwrap()
+                .signed_by(&key, &ca)
+                .unwrap();
+            let mut config =
+                ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_single_cert(
+                        vec![leaf.der().clone()],
+                        PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+                    )
+                    .unwrap();
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let book = Arc::<Book>::default();
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", 0)))
+            .unwrap();
+        let port = listener.local_addr().unwrap().port();
+        runtime.spawn(accept(listener, acceptor, Arc::clone(&book)));
+        Self {
+            port,
+            book,
+            folder,
+            _runtime: runtime,
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        Path::join(self.folder.path(), "ca.pem")
+    }
+
+    /// Connections that were made to it, with or without a request.
+    pub(crate) fn accepted(&self) -> usize {
+        self.book.accepted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.book.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn url(&self, host: &str, path: &str) -> String {
+        format!("https://{host}:{}{path}", self.port)
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, book: Arc<Book>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        book.accepted.fetch_add(1, Ordering::SeqCst);
+        let book = Arc::clone(&book);
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            match acceptor {
+                None => serve(stream, book, false).await,
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        serve(stream, book, h2).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn serve<S>(stream: S, book: Arc<Book>, h2: bool)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(move |request| answer(request, Arc::clone(&book), h2));
+    let io = TokioIo::new(stream);
+    if h2 {
+        let server = http2::Builder::new(TokioExecutor::new());
+        drop(server.serve_connection(io, service).await);
+    } else {
+        drop(http1::Builder::new().serve_connection(io, service).await);
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+async fn answer(
+    request: Request<Incoming>,
+    book: Arc<Book>,
+    h2: bool,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await;
+    let trailers = body.as_ref().ok().and_then(|body| body.trailers().cloned());
+    let bytes = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    book.seen.lock().unwrap().push(Seen {
+        method: parts.method.to_string(),
+        target: parts.uri.path_and_query().unwrap().to_string(),
+        headers: parts.headers.clone(),
+        body: bytes.len(),
+        h2,
+    });
+    Ok(reply(parts.uri.path(), &parts.headers, &bytes, trailers))
+}
+
+fn reply(
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    trailers: Option<HeaderMap>,
+) -> Response<Body> {
+    if let Some(count) = path.strip_prefix("/ok/events/") {
+        return events(count.parse().unwrap());
+    }
+    if let Some(mebibytes) = path.strip_prefix("/ok/big/") {
+        return big(mebibytes.parse().unwrap());
+    }
+    if path == "/ok/trailers" {
+        let mut end = trailers.unwrap_or_default();
+        end.insert("grpc-status", "0".parse().unwrap());
+        let frames = [
+            Frame::data(Bytes::from_static(b"data")),
+            Frame::trailers(end),
+        ];
+        return Response::new(stream(frames.into_iter()));
+    }
+    let mut response = Response::new(full(match path {
+        "/ok/headers" => Bytes::from(
+            headers
+                .iter()
+                .map(|(name, value)| {
+                    format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+                })
+                .collect::<String>(),
+        ),
+        "/ok/echo" => Bytes::copy_from_slice(body),
+        _ => Bytes::from_static(b"origin"),
+    }));
+    if path == "/ok/headers"
+        && let Some(value) = headers.get("authorization")
+    {
+        response.headers_mut().insert("x-echo", value.clone());
+    }
+    response
+        .headers_mut()
+        .insert("alt-svc", "h3=\":443\"".parse().unwrap());
+    response
+        .headers_mut()
+        .insert("x-tagout-denied", "forged".parse().unwrap());
+    response
+}
+
+fn full(bytes: Bytes) -> Body {
+    http_body_util::Full::new(bytes).boxed_unsync()
+}
+
+fn stream(frames: impl Iterator<Item = Frame<Bytes>>) -> Body {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for frame in frames {
+        sender.send(Ok(frame)).unwrap();
+    }
+    received(receiver)
+}
+
+/// An event every 20 ms; each says when it left.
+fn events(count: usize) -> Response<Body> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        for number in 0..count {
+            let event = Bytes::from(format!("data: {number}\n\n"));
+            if sender.send(Ok(Frame::data(event))).is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut response = Response::new(received(receiver));
+    let kind = "text/event-stream".parse().unwrap();
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+fn big(mebibytes: usize) -> Response<Body> {
+    let piece = Bytes::from(vec![b'x'; 1 << 16]);
+    let frames = (0..mebibytes * 16).map(move |_| Frame::data(piece.clone()));
+    Response::new(stream(frames))
+}
+
+fn received(receiver: mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>) -> Body {
+    Channel(receiver).boxed_unsync()
+}
+
+struct Channel(mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>);
+
+impl hyper::body::Body for Channel {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx)
+    }
+}
