@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tagout::agent;
 use tagout::broker::{egress, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
@@ -15,29 +16,23 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::EGRESS_WORD)) {
         return egress::serve::main();
     }
-    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::LAUNCH_WORD)) {
-        return tagout::sandbox::hidden::main();
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     match cli.command {
         Command::Policy { command } => policies::run(&command),
-        Command::Sandbox(args) => ExitCode::from(tagout::broker::launch::sandbox(
-            &args,
-            tagout::sandbox::launch::run,
-        )),
         Command::Report(args) => code(reports::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
+        Command::Agent(args) => ExitCode::from(agent::run(&args)),
         Command::Egress(args) => ExitCode::from(egress::command::run(&args)),
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
         | Command::Approval(_)
+        | Command::Sandbox(_)
         | Command::Check(_)
         | Command::Doctor(_)
-        | Command::Agent(_)
         | Command::Demo(_) => {
             console::notice("tagout: this command is not built yet");
             ExitCode::from(Outcome::Internal.code())

@@ -12,8 +12,6 @@ pub mod model;
 pub mod parse;
 pub mod path;
 pub mod request;
-pub mod schema;
-pub mod show;
 pub mod supported;
 pub mod texts;
 pub mod units;

@@ -1,5 +1,6 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
+mod agent;
 mod changes;
 mod egress;
 mod gate;
