@@ -91,7 +91,6 @@ codes! {
     FileTooLarge, "file-too-large", Block, "One file is larger than the policy allows.";
     LineTooLong, "line-too-long", Block, "A line is too long for a human to review.";
     BinaryFile, "binary-file", Block, "A file is not text, so that a human cannot review it.";
-    ContentUnknown, "content-unknown", Block, "The content of a change is not at hand, so that it cannot be judged.";
     LfsPointer, "lfs-pointer", Block, "A Git LFS pointer is changed: what it points to is unknown.";
     DiffHidden, "diff-hidden", Review, "GitHub would not show the diff of a file; the report shows it in full.";
     KnownSecret, "known-secret", Block, "A secret of the run is in the change, plain or encoded.";

@@ -7,5 +7,6 @@
 pub mod bundle;
 pub mod change;
 pub mod checks;
+pub mod diff;
 pub mod finding;
 pub mod path;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod changes;
+mod check;
 mod egress;
 mod gate;
 mod house;
