@@ -16,12 +16,19 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::EGRESS_WORD)) {
         return egress::serve::main();
     }
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::LAUNCH_WORD)) {
+        return tagout::sandbox::hidden::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     match cli.command {
         Command::Policy { command } => policies::run(&command),
+        Command::Sandbox(args) => ExitCode::from(tagout::broker::launch::sandbox(
+            &args,
+            tagout::sandbox::launch::run,
+        )),
         Command::Report(args) => code(reports::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
         Command::Agent(args) => ExitCode::from(agent::run(&args)),
@@ -30,7 +37,6 @@ fn main() -> ExitCode {
         | Command::Execute(_)
         | Command::Publish(_)
         | Command::Approval(_)
-        | Command::Sandbox(_)
         | Command::Check(_)
         | Command::Doctor(_)
         | Command::Demo(_) => {

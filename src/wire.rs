@@ -18,8 +18,10 @@ pub struct Plan {
     pub require: Level,
     /// The folder that the commands work in.
     pub workspace: Workspace,
-    /// More readable paths.
+    /// More readable paths: the policy's, and the toolchains that were found.
     pub read: Vec<PathBuf>,
+    /// Folders of programs, which become `PATH`. One that is not shown inside is left out.
+    pub path: Vec<PathBuf>,
     /// More writable paths.
     pub write: Vec<PathBuf>,
     /// Workspace paths that cannot be written, relative.

@@ -16,7 +16,10 @@ use crate::policy::model::{Place, Policy};
 use crate::policy::parse::{self, Fault, yaml};
 use crate::policy::request::{Asked, REQUEST_BYTES_MAX};
 use crate::policy::verdict::{self, Denial, Judge, Verdict};
+use crate::policy::{schema, show};
 
+/// What `policy init` prints: every key with its default and the reason.
+const DEFAULT: &str = include_str!("../../policies/default.yml");
 /// Most bytes of requests that `policy test` reads from stdin.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
 /// What ends a `policy test` in which a request was denied.
@@ -33,9 +36,10 @@ pub fn run(command: &PolicyCommand) -> ExitCode {
             requests,
             json,
         } => test(file, requests, *json),
-        PolicyCommand::Schema | PolicyCommand::Init => {
-            console::notice("tagout: this command is not built yet");
-            Outcome::Internal.code()
+        PolicyCommand::Schema => schema(),
+        PolicyCommand::Init => {
+            console::answer(DEFAULT);
+            0
         }
     };
     ExitCode::from(code)
@@ -114,13 +118,35 @@ fn check(file: &Path) -> u8 {
 }
 
 fn show(file: &Path) -> u8 {
-    match load(file) {
-        Ok(_) => {
-            console::notice("tagout: this command is not built yet");
-            Outcome::Internal.code()
+    let policy = match load(file) {
+        Ok(policy) => policy,
+        Err(faults) => return invalid(&faults),
+    };
+    match yaml::write(&show::tree(&policy)) {
+        Ok(text) => {
+            console::answer(&text);
+            0
         }
-        Err(faults) => invalid(&faults),
+        Err(error) => internal(&error),
     }
+}
+
+fn schema() -> u8 {
+    match serde_json::to_string_pretty(&schema::schema()) {
+        Ok(text) => {
+            console::answer(&text);
+            0
+        }
+        Err(error) => internal(&error),
+    }
+}
+
+/// None of our own values is refused by a serialiser; if one is, that is our bug.
+fn internal(error: &dyn std::error::Error) -> u8 {
+    console::notice(&format!(
+        "tagout: internal error, please report it: {error}"
+    ));
+    Outcome::Internal.code()
 }
 
 fn invalid(faults: &[Fault]) -> u8 {

@@ -25,6 +25,24 @@ pub struct Key {
     pub about: &'static str,
 }
 
+impl Key {
+    /// A key that must be written: it has no default and no keys of its own that have.
+    pub(in crate::policy) fn is_required(&self) -> bool {
+        match &self.shape {
+            Shape::Section(_) => false,
+            Shape::List(_, least) => self.default.is_empty() && *least == 0,
+            Shape::Entries(..)
+            | Shape::OrNull(_)
+            | Shape::OneOf(_)
+            | Shape::Flag
+            | Shape::Count(..)
+            | Shape::Size(..)
+            | Shape::Duration(..)
+            | Shape::Text(_) => self.default.is_empty(),
+        }
+    }
+}
+
 /// What may stand at a key.
 #[derive(Debug)]
 pub enum Shape {

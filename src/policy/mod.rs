@@ -12,6 +12,8 @@ pub mod model;
 pub mod parse;
 pub mod path;
 pub mod request;
+pub mod schema;
+pub mod show;
 pub mod supported;
 pub mod texts;
 pub mod units;

@@ -1,5 +1,15 @@
 //! The side inside the walls: raises them and runs commands in them. It holds no secret.
 //! It must never fall to a weaker level than was asked for without saying so.
+//!
+//! The launcher (`launch`) makes a `scene` of the plan and starts the outer process (`stage`), which makes the namespaces,
+//! starts the first process inside (`init`) and keeps the door. Each speaks to the launcher through a `channel`.
 
+pub mod channel;
+pub mod hidden;
+pub mod init;
+pub mod launch;
+pub mod protect;
 pub mod resolver;
+pub mod scene;
+pub mod stage;
 pub mod walls;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use proptest::prelude::*;
 use tagout::policy::keys::{self, Shape};
 use tagout::policy::model::{Network, Policy};
-use tagout::policy::parse::parse;
-use tagout::policy::supported;
+use tagout::policy::parse::{parse, yaml};
+use tagout::policy::{show, supported};
 
 const DEFAULT: &str = include_str!("../../policies/default.yml");
 
@@ -302,6 +303,176 @@ fn bounded_aliases_are_read() {
     let policy = parse("p.yml", text).unwrap();
     assert_eq!(policy.network.allow[1].methods, ["GET", "POST"]);
     assert_eq!(policy.network.allow[1].at.line, 5);
+}
+
+#[test]
+fn what_is_shown_is_read_as_the_same_policy() {
+    let mut texts = vec![DEFAULT.to_owned(), WHOLE.to_owned()];
+    keys::each(&mut |path, key| {
+        if !matches!(key.shape, Shape::Section(_)) && path != "version" {
+            texts.push(policy_with(path, key.example));
+        }
+    });
+    for text in texts {
+        let Ok(policy) = parse("p.yml", &text) else {
+            continue;
+        };
+        let shown = yaml::write(&show::tree(&policy)).unwrap();
+        let again = parse("p.yml", &shown).unwrap_or_else(|faults| panic!("{faults:?}\n{shown}"));
+        assert_eq!(placeless(policy), placeless(again), "{shown}");
+    }
+}
+
+/// A policy with texts that a careless writer would not quote.
+const WHOLE: &str = r#"
+version: 1
+triggers: { schedule: { owner: "null" } }
+tasks:
+  a: { schedule: "17 4 * * 1", prompt: "yes: no # really\n  - x\n" }
+environment: { set: { CI: "true", A: "", B: "0x1", C: "1e3", D: "~", E: " x ", F: "12:30", G: "ünï" } }
+network:
+  allow:
+    - { host: "*.Bücher.example.", ports: [80, 443], private: true, auth: pass }
+    - { host: "::1", ports: [8443], methods: [GET, POST], paths: ["/v1/**", "/*"], private: true }
+    - { host: t.example, tls: tunnel }
+    - host: key.example
+      methods: [POST]
+      paths: [/x]
+      credential: { header: x-key, value: "${K}" }
+pull-request: { labels: ["a: b", '# 1', "- c"] }
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn values_survive_being_written_and_read(value in "[ -~]{0,40}", name in "[A-Z]{1,8}") {
+        let text = format!("version: 1\nenvironment: {{set: {{X{name}_: {}}}}}\n", serde_json::to_string(&value).unwrap());
+        let policy = parse("p.yml", &text).unwrap();
+        prop_assert_eq!(policy.environment.set.values().next(), Some(&value));
+    }
+}
+
+#[test]
+fn schema_is_the_committed_one_and_knows_the_described_keys() {
+    let (code, text) = said(&tagout(&["policy", "schema"], b""));
+    assert_eq!(code, 0);
+    kept("policies/schema.json", &text);
+    let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut described = BTreeSet::new();
+    keys::each(&mut |path, _| {
+        described.insert(path.to_owned());
+    });
+    let mut found = BTreeSet::new();
+    paths_of(&schema, "", &mut found);
+    assert_eq!(found, described);
+}
+
+/// The dotted paths of a schema's properties.
+fn paths_of(schema: &serde_json::Value, path: &str, found: &mut BTreeSet<String>) {
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        found.insert(path.clone());
+        paths_of(inner, &path, found);
+    }
+    for inner in schema["anyOf"].as_array().into_iter().flatten() {
+        paths_of(inner, path, found);
+    }
+    if let Some(inner) = schema.get("items") {
+        paths_of(inner, &format!("{path}[]"), found);
+    }
+    if schema["additionalProperties"].is_object() {
+        paths_of(&schema["additionalProperties"], &format!("{path}.*"), found);
+    }
+}
+
+/// Holds a committed file against what the program says; UPDATE=1 writes it anew, to be reviewed like prose.
+fn kept(file: &str, text: &str) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, text).expect("the file can be written");
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(
+        committed,
+        text,
+        "{} differs; run the test with UPDATE=1 and review it",
+        file.display()
+    );
+}
+
+#[test]
+fn table_of_keys_in_the_docs_is_the_description() {
+    let (begin, end) = (
+        "<!-- keys: generated, see tests/integration/policy.rs -->\n",
+        "<!-- /keys -->\n",
+    );
+    let mut table = String::from("| key | default | what it does |\n|---|---|---|\n");
+    keys::each(&mut |path, key| {
+        let default = match (&key.shape, key.default) {
+            (Shape::Section(_), _) => String::new(),
+            (_, "") if path == "network.allow[].paths" => "all".to_owned(),
+            (_, "") => "must be written".to_owned(),
+            (_, "[...]") => "see `policies/default.yml`".to_owned(),
+            (_, text) => format!("`{text}`"),
+        };
+        let so_far = match supported::not_yet(path) {
+            Some(row) if row.only.is_empty() => " (not supported yet)".to_owned(),
+            Some(row) => format!(" (supported so far: {})", row.only.join(", ")),
+            None => String::new(),
+        };
+        table.push_str(&format!(
+            "| `{path}` | {default} | {}{so_far} |\n",
+            key.about
+        ));
+    });
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policy.md");
+    let docs = std::fs::read_to_string(file).unwrap();
+    let (before, rest) = docs.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    kept(
+        "docs/policy.md",
+        &format!("{before}{begin}{table}{end}{after}"),
+    );
+}
+
+#[test]
+fn init_prints_the_defaults_and_show_fills_them_in() {
+    let (code, text) = said(&tagout(&["policy", "init"], b""));
+    assert_eq!((code, text.as_str()), (0, DEFAULT));
+    let (code, text) = said(&tagout(&["policy", "show", "policies/default.yml"], b""));
+    assert_eq!(code, 0);
+    assert_eq!(placeless(parse("p.yml", &text).unwrap()), Policy::default());
+    let output = tagout(&["policy", "show", "Cargo.toml"], b"");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(output.stdout.is_empty() && output.stderr.starts_with(b"Cargo.toml:"));
+}
+
+#[test]
+fn suggested_lines_allow_exactly_the_request() {
+    let tree = show::suggestion("Bücher.example", 443, "GET", "/v1/x").unwrap();
+    let lines = yaml::write(&tree).unwrap();
+    assert_eq!(
+        lines,
+        "host: xn--bcher-kva.example\nmethods:\n- GET\npaths:\n- /v1/x\n"
+    );
+    for (host, method, path) in [
+        ("127.0.0.1", "GET", "/"),
+        ("a.example", "get", "/"),
+        ("a.example", "GET", "/a%2fb"),
+        ("a.example", "GET", "/a/**"),
+        ("a\n.b", "GET", "/"),
+    ] {
+        assert_eq!(
+            show::suggestion(host, 443, method, path),
+            None,
+            "{host} {method} {path}"
+        );
+    }
 }
 
 fn tagout(arguments: &[&str], input: &[u8]) -> Output {

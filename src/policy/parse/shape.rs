@@ -77,7 +77,7 @@ impl Walk<'_> {
                 None => self.unknown(name_node.at, name, keys),
             }
         }
-        for key in keys.iter().filter(|key| is_required(key)) {
+        for key in keys.iter().filter(|key| key.is_required()) {
             let written = entries
                 .iter()
                 .any(|(name, _)| matches!(&name.value, Value::Text(text) if text == key.name));
@@ -240,22 +240,6 @@ fn count_words(least: u64, most: u64) -> String {
         (1, 1) => "1".to_owned(),
         (_, u64::MAX) => format!("a whole number from {least}"),
         (_, _) => format!("a whole number from {least} to {most}"),
-    }
-}
-
-/// A key that must be written: it has no default and no keys of its own that have.
-fn is_required(key: &Key) -> bool {
-    match &key.shape {
-        Shape::Section(_) => false,
-        Shape::List(_, least) => key.default.is_empty() && *least == 0,
-        Shape::Entries(..)
-        | Shape::OrNull(_)
-        | Shape::OneOf(_)
-        | Shape::Flag
-        | Shape::Count(..)
-        | Shape::Size(..)
-        | Shape::Duration(..)
-        | Shape::Text(_) => key.default.is_empty(),
     }
 }
 

@@ -121,6 +121,14 @@ pub(super) fn agree(text: &str, node: &Node) -> Result<(), Wrong> {
     }
 }
 
+/// The JSON value of a short YAML text of our own; nothing where it is empty.
+pub(in crate::policy) fn json(text: &str) -> Option<serde_json::Value> {
+    if text.is_empty() {
+        return None;
+    }
+    serde_yaml::from_str(text).ok()
+}
+
 /// The YAML text of a value.
 ///
 /// # Errors
@@ -421,4 +429,148 @@ fn difference(node: &Node, value: &serde_yaml::Value) -> Option<Mark> {
         ) => false,
     };
     (!same).then_some(node.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::show::Tree;
+    use proptest::prelude::*;
+
+    /// Whether both readers accept the text and differ; that one of them refuses is no difference.
+    fn differ(text: &str) -> bool {
+        let Ok((node, faults)) = read(text) else {
+            return false;
+        };
+        let value: Result<serde_yaml::Value, _> = serde_yaml::from_str(text);
+        faults.is_empty() && value.is_ok_and(|value| difference(&node, &value).is_some())
+    }
+
+    /// Words of YAML in any order, most of them nonsense.
+    fn soup() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            Just("version: 1"),
+            Just("network:"),
+            Just("  allow:"),
+            Just("    - host: a.example"),
+            Just("limits: {memory: 4GiB}"),
+            Just("tasks: {a: {prompt: x}}"),
+            Just("environment: {set: {A: "),
+            Just("}}"),
+            Just("'"),
+            Just("\""),
+            Just("&a"),
+            Just("*a"),
+            Just("- "),
+            Just(": "),
+            Just("|"),
+            Just(">-"),
+            Just("#"),
+            Just("~"),
+            Just("0x1"),
+            Just("1e3"),
+            Just("\t"),
+            Just("[1, 2"),
+            Just("]"),
+            Just("? "),
+            Just("!!str"),
+            Just("---"),
+            Just("\u{feff}"),
+            Just("\u{85}"),
+            Just("ü"),
+            Just(".inf"),
+            Just("+1"),
+            Just("-1"),
+            Just("007"),
+            Just("yes"),
+            Just("%YAML 1.1"),
+        ];
+        let space = prop_oneof![Just(""), Just(" "), Just("\n"), Just("\n  "), Just("\r\n")];
+        proptest::collection::vec((word, space), 0..24).prop_map(|parts| {
+            parts
+                .into_iter()
+                .map(|(word, space)| format!("{word}{space}"))
+                .collect()
+        })
+    }
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        let leaf = prop_oneof![
+            Just(Tree::Null),
+            any::<bool>().prop_map(Tree::Flag),
+            any::<u64>().prop_map(Tree::Count),
+            "[ -~]{0,12}".prop_map(Tree::Text),
+            "[0-9a-fxobe+._~-]{1,8}".prop_map(Tree::Text),
+            "(\n| |é|#|:|-|a){0,8}".prop_map(Tree::Text),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            let names = proptest::collection::btree_map("[a-z ~0-9]{1,4}", inner.clone(), 0..5);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..5).prop_map(Tree::List),
+                names.prop_map(|entries| Tree::Map(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn same(node: &Node, tree: &Tree) -> bool {
+        match (&node.value, tree) {
+            (Value::Null, Tree::Null) => true,
+            (Value::Flag(a), Tree::Flag(b)) => a == b,
+            (Value::Count(a), Tree::Count(b)) => a == b,
+            (Value::Text(a), Tree::Text(b)) => a == b,
+            (Value::List(a), Tree::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            }
+            (Value::Map(a), Tree::Map(b)) => {
+                let entry = |((key, value), (name, tree)): (&(Node, Node), &(String, Tree))| {
+                    key.value == Value::Text(name.clone()) && same(value, tree)
+                };
+                a.len() == b.len() && a.iter().zip(b).all(entry)
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_by_both_alike(tree in tree()) {
+            let text = write(&tree).unwrap();
+            let (node, _) = read(&text).unwrap();
+            prop_assert!(same(&node, &tree), "{text}\n{node:?}");
+            prop_assert!(agree(&text, &node).is_ok(), "{text}");
+        }
+
+        #[test]
+        fn plain_scalars_are_read_alike(value in "[0-9a-fxobe+._~-]{1,12}") {
+            for text in [format!("a: {value}"), format!("[{value}, {value}]"), format!("? {value}")] {
+                prop_assert!(!differ(&text), "{text}");
+            }
+        }
+
+        #[test]
+        fn no_soup_of_yaml_is_read_in_two_ways(text in soup()) {
+            if differ(&text) {
+                // Whatever the readers differ on is refused, which is all that the policy needs.
+                let (node, _) = read(&text).unwrap();
+                prop_assert!(agree(&text, &node).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn known_differences_are_refused_not_chosen_from() {
+        let text = "a: 1\nb: \"x\"\n";
+        let (mut node, _) = read(text).unwrap();
+        assert_eq!(agree(text, &node), Ok(()));
+        if let Value::Map(entries) = &mut node.value {
+            entries[0].1.value = Value::Text("1".to_owned());
+        }
+        let (at, what, _) = agree(text, &node).unwrap_err();
+        assert_eq!(
+            (at.line, at.column, what.as_str()),
+            (1, 4, "two YAML readers read this differently")
+        );
+    }
 }

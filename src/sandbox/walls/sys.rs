@@ -1,2 +1,261 @@
 //! The one room that may hold `unsafe`: kernel calls that no safe crate offers.
-//! It must never decide anything.
+//! It must never decide anything; it turns arguments into a call and the answer into a `Result`.
+#![expect(
+    unsafe_code,
+    reason = "these kernel calls have no safe wrapper; each block says why its demands hold"
+)]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+
+/// Which of the two processes a `clone_process` call returned in.
+#[derive(Debug)]
+pub enum Side {
+    /// The caller; holds the child's process id as the caller sees it.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Makes a process as fork(2) does, in the new namespaces that `flags` (`CLONE_NEW*`) names.
+/// The caller must be single-threaded: the child has only the calling thread (see clone(2)).
+///
+/// # Errors
+/// What the kernel says: EPERM, ENOSPC or EUSERS where namespaces are forbidden.
+pub fn clone_process(flags: libc::c_int) -> io::Result<Side> {
+    let flags = libc::c_long::from(flags | libc::SIGCHLD);
+    let none: libc::c_long = 0;
+    // SAFETY: without CLONE_VM the child gets its own copy of the memory and of the stack (stack pointer 0 means
+    // the caller's), so no memory is shared; the launcher has one thread, so no lock is held by another one.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Side::Child),
+        Ok(pid) => Pid::from_raw(pid)
+            .filter(|_| pid > 0)
+            .map(Side::Parent)
+            .ok_or_else(io::Error::last_os_error),
+        Err(_too_large) => Err(io::Error::from_raw_os_error(libc::EOVERFLOW)),
+    }
+}
+
+/// Ends the process at once, without destructors or exit handlers: those belong to the process it was cloned from.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: _exit(2) takes any number and never returns; no memory is touched.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes over a descriptor that the parent process left open for us under a number agreed on in `wire`.
+///
+/// # Errors
+/// EBADF if there is none.
+pub fn adopt_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    borrow_descriptor(number)?;
+    // SAFETY: the number is open (just asked) and by the agreement in `wire` nothing else in this process owns it:
+    // it came through exec, and each number is adopted once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Borrows a descriptor that stays open for the life of this process: the door, which the plan names by its number.
+///
+/// # Errors
+/// EBADF if there is none.
+pub fn borrow_descriptor(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    // SAFETY: F_GETFD only asks the table; a number without an open file gives EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number is open (just asked), is not -1, and whoever put it into the plan keeps it open to the end.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Marks every descriptor from `first` on close-on-exec, known to us or not.
+///
+/// # Errors
+/// ENOSYS before Linux 5.11.
+pub fn close_all_on_exec(first: u32) -> io::Result<()> {
+    // SAFETY: CLOSE_RANGE_CLOEXEC closes nothing now; it only sets a flag, so no owned descriptor goes stale.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    zero(done)
+}
+
+/// Sets and clears attributes of a mount, with everything below it if `recursive` (mount_setattr(2)).
+///
+/// # Errors
+/// What the kernel says; EPERM for an attribute that an outer namespace has locked.
+pub fn mount_attributes(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+) -> io::Result<()> {
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: clear,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is a static empty C string, `attributes` lives through the call and its size is passed with it.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    zero(done)
+}
+
+/// The Landlock ABI that the kernel speaks; 0 where there is none or it is switched off.
+#[must_use]
+pub fn landlock_abi() -> u32 {
+    const VERSION: libc::c_uint = 1;
+    let nothing: *const libc::c_void = std::ptr::null();
+    // SAFETY: with LANDLOCK_CREATE_RULESET_VERSION the attribute pointer must be null and its size 0; both are.
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
+    u32::try_from(abi).unwrap_or(0)
+}
+
+/// One instruction of a classic BPF program, as seccomp(2) takes it.
+pub type Instruction = libc::sock_filter;
+
+/// Installs a seccomp filter; with `listen` the answer is the descriptor on which notifications arrive.
+///
+/// # Errors
+/// EACCES without `no_new_privs`, EBUSY if a listener exists already, EINVAL for a program that the kernel refuses.
+pub fn install_filter(program: &[Instruction], listen: bool) -> io::Result<Option<OwnedFd>> {
+    let length = u16::try_from(program.len())
+        .map_err(|_too_long| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let flags = if listen {
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
+    } else {
+        0
+    };
+    // SAFETY: `filter` points to `len` instructions that outlive the call; the kernel only reads and checks them.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const filter,
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if !listen {
+        return Ok(None);
+    }
+    let number =
+        RawFd::try_from(answer).map_err(|_too_large| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: with NEW_LISTENER the answer is a descriptor that the kernel just made for us; nobody else owns it.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// Blocks these signals and gives a descriptor on which they are read instead (signalfd(2)).
+///
+/// # Errors
+/// EMFILE or ENFILE.
+pub fn signal_descriptor(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset writes the whole set to the memory that it is given, which is ours.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset has just initialised it.
+    let mut set = unsafe { set.assume_init() };
+    for signal in signals {
+        // SAFETY: the set is initialised; a wrong number gives EINVAL and changes nothing.
+        unsafe { libc::sigaddset(&raw mut set, *signal) };
+    }
+    // SAFETY: the set is initialised and only read; the old mask is not asked for.
+    zero(unsafe {
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()).into()
+    })?;
+    // SAFETY: -1 asks for a new descriptor; the set is initialised and only read.
+    let number =
+        unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A signal read from a signal descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    /// Its number.
+    pub number: i32,
+    /// Whether the kernel sent it (a terminal's key, for example) and not a process.
+    pub from_kernel: bool,
+}
+
+/// Reads one waiting signal; none if there is none.
+///
+/// # Errors
+/// What read(2) says but for EAGAIN.
+pub fn read_signal(descriptor: BorrowedFd<'_>) -> io::Result<Option<Arrived>> {
+    let mut bytes = [0_u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(descriptor, &mut bytes) {
+        Ok(length) if length == bytes.len() => {
+            let word = |at: usize| {
+                i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+            };
+            // ssi_signo is the first word, ssi_errno the second, ssi_code the third (signalfd(2)).
+            Ok(Some(Arrived {
+                number: word(0),
+                from_kernel: word(8) > 0,
+            }))
+        }
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets the host name of this UTS namespace.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in it.
+pub fn set_host_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: pointer and length describe the same C string, which the kernel copies.
+    zero(unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) }.into())
+}
+
+/// Sends a signal by number to a process of ours; rustix knows only the named ones.
+///
+/// # Errors
+/// ESRCH if it is gone, EINVAL for no signal.
+pub fn send_signal(process: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) touches no memory; the process id is positive, so it names one process.
+    zero(unsafe { libc::kill(process.as_raw_nonzero().get(), signal) }.into())
+}
+
+fn zero(answer: libc::c_long) -> io::Result<()> {
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! From what was typed and the policy to a plan of the walls; `tagout sandbox` from its start to its exit code.
+//! It must start nothing that the policy does not allow, and must stay in one thread: the walls are raised from here.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::toolchains;
+use crate::cli::{LevelChoice, SandboxArgs};
+use crate::console;
+use crate::names::Level;
+use crate::outcome::sandbox_code;
+use crate::policy::model::Policy;
+use crate::policy::parse::parse;
+use crate::wire::{Command, Limits, Network, Plan, WallsReport, Workspace};
+
+/// Largest policy file in bytes.
+pub const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+/// Why `tagout sandbox` starts nothing. Each has a stable code.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A file of ours cannot be read or written.
+    #[error("usage: cannot use {}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// An argument is not UTF-8.
+    #[error("usage: an argument is not valid UTF-8")]
+    Argument,
+    /// The policy is wrong; all faults, one a line.
+    #[error("policy-invalid: {0}")]
+    Policy(String),
+}
+
+/// What a plan is made of.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Exactly this level, or the strongest that works.
+    pub level: Option<Level>,
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The commands in order.
+    pub commands: Vec<Command>,
+    /// The road out.
+    pub network: Network,
+    /// Whether output is bounded by the walls; else the caller bounds it or passes it through.
+    pub bound_output: bool,
+}
+
+/// Makes the plan, with the toolchains and the allowed variables of the calling process's environment.
+#[must_use]
+pub fn plan(wanted: Wanted<'_>) -> Plan {
+    let policy = wanted.policy;
+    let found = toolchains::find();
+    let mut environment = found.variables;
+    for name in &policy.environment.pass {
+        if let Some(value) = std::env::var_os(name).and_then(|value| value.into_string().ok()) {
+            environment.push((name.clone(), value));
+        }
+    }
+    environment.extend(policy.environment.set.clone());
+    let mut read = found.folders;
+    read.extend(policy.filesystem.read.iter().map(PathBuf::from));
+    let limits = &policy.limits;
+    Plan {
+        level: wanted.level,
+        require: policy.require,
+        workspace: wanted.workspace,
+        read,
+        path: found.path,
+        write: policy.filesystem.write.iter().map(PathBuf::from).collect(),
+        read_only: policy.filesystem.read_only.clone(),
+        deny: policy.filesystem.deny.clone(),
+        environment,
+        limits: Limits {
+            memory_bytes: limits.memory_bytes,
+            processes: limits.processes,
+            file_bytes: limits.file_bytes,
+            disk_bytes: limits.disk_bytes,
+            output_bytes: wanted.bound_output.then_some(limits.output_bytes),
+            wall_time_ms: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
+        },
+        commands: wanted.commands,
+        network: wanted.network,
+    }
+}
+
+/// `tagout sandbox`; the answer is its exit code. `run` raises the walls and runs the plan's commands in them.
+#[must_use]
+pub fn sandbox(args: &SandboxArgs, run: impl FnOnce(&Plan) -> WallsReport) -> u8 {
+    // Opened before anything else, so that the command cannot choose what is written to.
+    let mut json = match args.json.as_deref().map(open_report).transpose() {
+        Ok(json) => json,
+        Err(error) => return tell(&error),
+    };
+    let report = match prepare(args) {
+        Ok(plan) => run(&plan),
+        Err(error) => {
+            let code = tell(&error);
+            let report = WallsReport {
+                workspace: if args.copy { "copied" } else { "in-place" }.to_owned(),
+                exit: i32::from(code),
+                missing: vec![error.to_string()],
+                ..refused_report()
+            };
+            write_report(json.as_mut(), &report);
+            return code;
+        }
+    };
+    write_report(json.as_mut(), &report);
+    say(&report);
+    u8::try_from(report.exit).unwrap_or(sandbox_code::OURS)
+}
+
+fn refused_report() -> WallsReport {
+    WallsReport {
+        level: None,
+        abi: 0,
+        workspace: String::new(),
+        walls: std::collections::BTreeMap::new(),
+        denied: None,
+        limit: None,
+        exit: i32::from(sandbox_code::OURS),
+        missing: Vec::new(),
+        commands: Vec::new(),
+    }
+}
+
+fn prepare(args: &SandboxArgs) -> Result<Plan, LaunchError> {
+    let policy = match &args.policy {
+        Some(path) => read_policy(path)?,
+        None => Policy::default(),
+    };
+    let path = args
+        .workspace
+        .canonicalize()
+        .map_err(|cause| LaunchError::File {
+            path: args.workspace.clone(),
+            cause,
+        })?;
+    let workspace = if args.copy {
+        Workspace::Copy { path }
+    } else {
+        Workspace::InPlace { path }
+    };
+    let words: Result<Vec<String>, OsString> = args
+        .command
+        .iter()
+        .cloned()
+        .map(OsString::into_string)
+        .collect();
+    let argv = words.map_err(|_bytes| LaunchError::Argument)?;
+    Ok(plan(Wanted {
+        policy: &policy,
+        level: level(args.level),
+        workspace,
+        commands: vec![Command {
+            argv,
+            wall_time_ms: None,
+            environment: Vec::new(),
+        }],
+        network: Network::None,
+        bound_output: false,
+    }))
+}
+
+fn level(choice: LevelChoice) -> Option<Level> {
+    match choice {
+        LevelChoice::Auto => None,
+        LevelChoice::A => Some(Level::A),
+        LevelChoice::B => Some(Level::B),
+        LevelChoice::C => Some(Level::C),
+        LevelChoice::D => Some(Level::D),
+    }
+}
+
+fn read_policy(path: &Path) -> Result<Policy, LaunchError> {
+    let unreadable = |cause| LaunchError::File {
+        path: path.to_path_buf(),
+        cause,
+    };
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(POLICY_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > POLICY_BYTES_MAX {
+        return Err(unreadable(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
+    let name = path.to_string_lossy();
+    parse(&name, &text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        LaunchError::Policy(lines.join("\n"))
+    })
+}
+
+/// No symlink is followed: whoever can plant one would choose the file that we overwrite.
+fn open_report(path: &Path) -> Result<File, LaunchError> {
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
+        .map(|file: OwnedFd| File::from(file))
+        .map_err(|errno| LaunchError::File {
+            path: path.to_path_buf(),
+            cause: errno.into(),
+        })
+}
+
+fn write_report(file: Option<&mut File>, report: &WallsReport) {
+    let Some(file) = file else { return };
+    let written = serde_json::to_vec_pretty(report)
+        .map_err(io::Error::from)
+        .and_then(|text| file.write_all(&text))
+        .and_then(|()| file.write_all(b"\n"));
+    if let Err(error) = written {
+        console::notice(&format!("tagout: cannot write the report: {error}"));
+    }
+}
+
+/// Says on stderr why nothing was started; the answer is the exit code.
+fn tell(error: &LaunchError) -> u8 {
+    console::notice(&format!("tagout: {error}"));
+    sandbox_code::OURS
+}
+
+/// Says on stderr what the caller should know of a run.
+fn say(report: &WallsReport) {
+    if report.level.is_none() {
+        console::notice("tagout: walls-missing: no level that is allowed can be raised here");
+        for why in &report.missing {
+            console::notice(&format!("  {why}"));
+        }
+    }
+    for denied in report.denied.iter().flatten() {
+        console::notice(&format!(
+            "tagout: denied by {}: {}",
+            denied.wall, denied.what
+        ));
+    }
+    if let Some(limit) = &report.limit {
+        console::notice(&format!("tagout: limit reached: {limit}"));
+    }
+}

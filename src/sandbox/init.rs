@@ -1,0 +1,150 @@
+//! The first process inside: runs the plan's commands in order and reaps what they leave.
+//! It stands behind the same walls as they do, holds nothing that they may not have, and cannot be traced by them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use super::channel::{Channel, Order, Report};
+use super::walls::sys;
+use crate::outcome::sandbox_code;
+use crate::wire::Command;
+
+/// What init needs once the walls stand.
+#[derive(Debug)]
+pub struct Init<'a> {
+    /// To the launcher.
+    pub channel: Channel,
+    /// The commands in order.
+    pub commands: &'a [Command],
+    /// The whole environment of each, but for the command's own variables.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Where they start.
+    pub folder: &'a Path,
+}
+
+impl Init<'_> {
+    /// Runs the commands until one fails; the answer is for `_exit`.
+    #[must_use]
+    pub fn run(&self) -> i32 {
+        match self.try_run() {
+            Ok(()) => 0,
+            // The launcher is gone or the kernel refuses the simplest calls: nobody is left to tell.
+            Err(_lost) => 1,
+        }
+    }
+
+    fn try_run(&self) -> io::Result<()> {
+        let children = sys::signal_descriptor(&[Signal::CHILD.as_raw()])?;
+        for (index, command) in self.commands.iter().enumerate() {
+            let code = match self.start(command) {
+                Ok(child) => {
+                    self.channel.send(&Report::Started { index })?;
+                    self.wait(&child, &children)?
+                }
+                Err(code) => i32::from(code),
+            };
+            self.channel.send(&Report::Ended { code })?;
+            if code != 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, command: &Command) -> Result<Child, u8> {
+        let mut environment = self.environment.clone();
+        environment.extend(command.environment.iter().cloned());
+        let name = command.argv.first().map_or("", String::as_str);
+        let program = find(name, environment.get("PATH").map_or("", String::as_str))?;
+        std::process::Command::new(program)
+            .arg0(name)
+            .args(command.argv.iter().skip(1))
+            .env_clear()
+            .envs(environment)
+            .current_dir(self.folder)
+            .stdin(Stdio::inherit())
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => sandbox_code::NOT_FOUND,
+                _ => sandbox_code::NOT_EXECUTABLE,
+            })
+    }
+
+    /// Reaps everything that ends, passes signals on, and answers when the command itself has ended.
+    fn wait(&self, child: &Child, children: &OwnedFd) -> io::Result<i32> {
+        let command = Pid::from_child(child);
+        loop {
+            if let Some(code) = reap(command)? {
+                return Ok(code);
+            }
+            let mut waited = [
+                PollFd::new(children, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut waited, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            while sys::read_signal(children.as_fd())?.is_some() {}
+            if !waited[1].revents().is_empty() {
+                match self.channel.take::<Order>()? {
+                    // A signal to a command that has just ended is lost, as it would be without us.
+                    Some(Order::Signal { number }) => drop(sys::send_signal(command, number)),
+                    // The launcher is gone: pid 1 ends, and with it everything inside.
+                    Some(Order::End) | None => return Err(io::ErrorKind::BrokenPipe.into()),
+                }
+            }
+        }
+    }
+}
+
+/// Reaps all that has ended; the answer is the command's code if it was among them.
+fn reap(command: Pid) -> io::Result<Option<i32>> {
+    let mut ended = None;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((process, status))) if process == command => ended = Some(code(status)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn code(status: WaitStatus) -> i32 {
+    status
+        .exit_status()
+        .or_else(|| {
+            status
+                .terminating_signal()
+                .map(|signal| i32::from(sandbox_code::SIGNAL_BASE) + signal)
+        })
+        .unwrap_or(1)
+}
+
+/// Finds a program as a shell does: a name with a slash is a path, any other is looked for in `PATH`.
+fn find(name: &str, path: &str) -> Result<PathBuf, u8> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let mut seen = sandbox_code::NOT_FOUND;
+    for folder in path.split(':').filter(|folder| folder.starts_with('/')) {
+        let candidate = Path::new(folder).join(name);
+        if !candidate.is_file() {
+            continue;
+        }
+        match rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK) {
+            Ok(()) => return Ok(candidate),
+            Err(_not_ours) => seen = sandbox_code::NOT_EXECUTABLE,
+        }
+    }
+    Err(seen)
+}

@@ -1,0 +1,352 @@
+//! The launcher: tries the levels from the strongest down, starts the processes of one, passes signals, holds the limits
+//! that only a sum can hold, and reports. It must never start a command behind weaker walls than the plan requires.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+
+use super::channel::{Channel, Order, Report};
+use super::scene::Scene;
+use super::stage::{self, Cast};
+use super::walls::namespaces::{self, Ids};
+use super::walls::sys::{self, Side};
+use super::walls::syscalls::{Filters, Ground};
+use crate::names::Level;
+use crate::outcome::sandbox_code;
+use crate::wire::{Denied, Plan, Wall, WallsReport, Workspace};
+
+/// Different refusals that are kept; further ones only count.
+pub const DENIED_MAX: usize = 256;
+
+/// How long a command that was sent SIGTERM may take before everything is ended.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Signals that are passed to the command.
+const PASSED: &[Signal] = &[
+    Signal::TERM,
+    Signal::INT,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::WINCH,
+];
+
+/// Runs the plan's commands behind the strongest walls that work here, with this process's standard streams.
+/// The process must have one thread. The answer is complete when it comes: nothing of the tree is left.
+#[must_use]
+pub fn run(plan: &Plan) -> WallsReport {
+    run_guarded(plan, Guard::None)
+}
+
+/// Whose end ends the run.
+#[derive(Clone, Copy, Debug)]
+pub enum Guard<'a> {
+    /// Nobody's: a command that was started by a person or a script goes on as any other would.
+    None,
+    /// The reader of this pipe.
+    Reader(BorrowedFd<'a>),
+}
+
+/// As `run`, and ends everything when the guard ends.
+#[must_use]
+pub fn run_guarded(plan: &Plan, guard: Guard<'_>) -> WallsReport {
+    let mut missing = Vec::new();
+    for level in levels(plan) {
+        match attempt(plan, level, guard) {
+            Ok(ended) => return ended.report(plan, level, missing),
+            Err(why) => missing.push(format!("level {level}: {why}")),
+        }
+    }
+    refused(plan, missing)
+}
+
+/// The report of a run that was refused before any command was started.
+#[must_use]
+pub fn refused(plan: &Plan, missing: Vec<String>) -> WallsReport {
+    let nothing = Ended {
+        code: i32::from(sandbox_code::OURS),
+        ..Ended::default()
+    };
+    WallsReport {
+        level: None,
+        denied: None,
+        ..nothing.report(plan, Level::D, missing)
+    }
+}
+
+/// The levels to try, strongest first.
+fn levels(plan: &Plan) -> Vec<Level> {
+    match plan.level {
+        Some(level) if level >= plan.require => vec![level],
+        Some(_) => Vec::new(),
+        None => [Level::B, Level::C]
+            .into_iter()
+            .filter(|level| *level >= plan.require)
+            .collect(),
+    }
+}
+
+fn attempt(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> {
+    match level {
+        Level::B => namespaced(plan, guard),
+        Level::A => Err("the root helper is not built yet".to_owned()),
+        Level::C => Err("not built yet".to_owned()),
+        Level::D => Err("not built yet".to_owned()),
+    }
+}
+
+fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
+    let ids = Ids::of_caller();
+    let scene = Scene::of_new_root(plan, ids);
+    let filters = Filters::compile(Ground::Own, &[]).map_err(|fault| fault.sentence())?;
+    let cast = Cast {
+        plan,
+        scene: &scene,
+        ids,
+        filters: &filters,
+    };
+    let lost = |error: io::Error| error.to_string();
+    let (stage, stage_side) = Channel::pair().map_err(lost)?;
+    let (init, init_side) = Channel::pair().map_err(lost)?;
+    let signals = sys::signal_descriptor(
+        &PASSED
+            .iter()
+            .map(|signal| signal.as_raw())
+            .collect::<Vec<_>>(),
+    )
+    .map_err(lost)?;
+    let clone = sys::clone_process(namespaces::OUTER)
+        .map_err(|error| format!("make a user namespace: {error}"))?;
+    let child = match clone {
+        Side::Child => {
+            drop((stage, init, signals));
+            sys::leave(stage::outer(&cast, &stage_side, init_side));
+        }
+        Side::Parent(child) => child,
+    };
+    drop((stage_side, init_side));
+    let mut watch = Watch {
+        stage,
+        init,
+        signals,
+        limits_end: Instant::now() + Duration::from_millis(plan.limits.wall_time_ms),
+        command_end: None,
+        ended: Ended::default(),
+        fault: None,
+        killing: None,
+    };
+    let waited = watch.wait(plan, child, guard);
+    watch.finish(waited, child)
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+struct Ended {
+    code: i32,
+    walls: BTreeMap<String, Wall>,
+    denied: Vec<Denied>,
+    limit: Option<String>,
+    commands: Vec<i32>,
+    raised: bool,
+}
+
+impl Ended {
+    fn report(self, plan: &Plan, level: Level, missing: Vec<String>) -> WallsReport {
+        WallsReport {
+            level: Some(level),
+            abi: sys::landlock_abi(),
+            workspace: match (&plan.workspace, level) {
+                (Workspace::InPlace { .. }, _) => "in-place",
+                (Workspace::Copy { .. } | Workspace::View { .. }, _) => "copied",
+            }
+            .to_owned(),
+            walls: self.walls,
+            denied: Some(self.denied),
+            exit: if self.limit.is_some() {
+                i32::from(sandbox_code::LIMIT)
+            } else {
+                self.code
+            },
+            limit: self.limit,
+            missing,
+            commands: self.commands,
+        }
+    }
+
+    fn deny(&mut self, denied: Denied) {
+        let same = |old: &&mut Denied| old.wall == denied.wall && old.what == denied.what;
+        if let Some(old) = self.denied.iter_mut().find(same) {
+            old.count = old.count.saturating_add(denied.count);
+        } else if self.denied.len() < DENIED_MAX {
+            self.denied.push(denied);
+        }
+    }
+}
+
+/// The launcher's view of one running sandbox.
+struct Watch {
+    stage: Channel,
+    init: Channel,
+    signals: OwnedFd,
+    limits_end: Instant,
+    command_end: Option<Instant>,
+    ended: Ended,
+    fault: Option<String>,
+    killing: Option<Instant>,
+}
+
+impl Watch {
+    /// Waits until the outer process has ended and everything that was said has been read.
+    fn wait(&mut self, plan: &Plan, child: Pid, guard: Guard<'_>) -> io::Result<()> {
+        let gone = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+        let (mut stage_open, mut init_open) = (true, true);
+        loop {
+            let until = [Some(self.limits_end), self.command_end, self.killing];
+            let next = until.into_iter().flatten().min().unwrap_or(self.limits_end);
+            let left = timespec(next.saturating_duration_since(Instant::now()));
+            let mut waited = [
+                PollFd::new(&gone, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.init.as_fd(), wanted(init_open)),
+                PollFd::from_borrowed_fd(self.stage.as_fd(), wanted(stage_open)),
+                match guard {
+                    Guard::Reader(pipe) if self.killing.is_none() => {
+                        PollFd::from_borrowed_fd(pipe, PollFlags::empty())
+                    }
+                    // Nothing is asked of it a second time.
+                    Guard::Reader(_) | Guard::None => PollFd::new(&gone, PollFlags::empty()),
+                },
+            ];
+            match poll(&mut waited, Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ready = waited.map(|waited| !waited.revents().is_empty());
+            if ready[1] {
+                self.pass_signals()?;
+            }
+            if ready[2] && init_open {
+                init_open = self.hear(plan, true)?;
+            }
+            if ready[3] && stage_open {
+                stage_open = self.hear(plan, false)?;
+            }
+            if ready[0] && !(ready[2] && init_open) && !(ready[3] && stage_open) {
+                return Ok(());
+            }
+            if ready[4] {
+                self.end_all();
+            }
+            self.watch_time();
+        }
+    }
+
+    /// Reads one report; whether the sender is still there.
+    fn hear(&mut self, plan: &Plan, init: bool) -> io::Result<bool> {
+        let channel = if init { &self.init } else { &self.stage };
+        let Some(report) = channel.take::<Report>()? else {
+            return Ok(false);
+        };
+        match report {
+            Report::Raised { walls } => {
+                self.ended.walls = walls;
+                self.ended.raised = true;
+            }
+            Report::Fault { sentence } => self.fault = Some(sentence),
+            Report::Started { index } => {
+                let limit = plan
+                    .commands
+                    .get(index)
+                    .and_then(|command| command.wall_time_ms);
+                self.command_end = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
+            }
+            Report::Ended { code } => {
+                self.command_end = None;
+                self.ended.code = code;
+                if self.ended.commands.len() < plan.commands.len() {
+                    self.ended.commands.push(code);
+                }
+            }
+            Report::Denied(denied) => self.ended.deny(denied),
+        }
+        Ok(true)
+    }
+
+    fn pass_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = sys::read_signal(self.signals.as_fd())? {
+            let number = signal.number;
+            // A process that ended meanwhile hears nothing, as it would without us.
+            drop(self.init.send(&Order::Signal { number }));
+            if number == Signal::TERM.as_raw() {
+                let end = if self.ended.raised {
+                    PATIENCE
+                } else {
+                    Duration::ZERO
+                };
+                self.killing.get_or_insert(Instant::now() + end);
+                self.ended.code = i32::from(sandbox_code::SIGNAL_BASE) + number;
+            }
+        }
+        Ok(())
+    }
+
+    fn watch_time(&mut self) {
+        let now = Instant::now();
+        let limit = self.limits_end <= now || self.command_end.is_some_and(|end| end <= now);
+        if limit && self.ended.limit.is_none() {
+            self.ended.limit = Some("wall-time".to_owned());
+            self.end_all();
+        }
+        if self.killing.is_some_and(|end| end <= now) {
+            self.end_all();
+        }
+    }
+
+    fn end_all(&mut self) {
+        // A closed channel means that the outer process is ending already.
+        drop(self.stage.send(&Order::End));
+        // The next look at the clock is only for an outer process that does not listen.
+        let later = Instant::now() + PATIENCE;
+        self.killing = Some(later);
+        self.limits_end = later;
+        self.command_end = None;
+    }
+
+    fn finish(mut self, waited: io::Result<()>, child: Pid) -> Result<Ended, String> {
+        if waited.is_err() {
+            // Its death takes pid 1 and everything inside with it.
+            if let Err(_already_gone) = rustix::process::kill_process(child, Signal::KILL) {}
+        }
+        let reaped = rustix::process::waitpid(Some(child), WaitOptions::empty());
+        if !self.ended.raised {
+            let fault = self
+                .fault
+                .take()
+                .unwrap_or_else(|| "it ended without a word".to_owned());
+            return Err(fault);
+        }
+        waited.map_err(|error| error.to_string())?;
+        reaped.map_err(|error| io::Error::from(error).to_string())?;
+        Ok(self.ended)
+    }
+}
+
+fn wanted(open: bool) -> PollFlags {
+    if open {
+        PollFlags::IN
+    } else {
+        PollFlags::empty()
+    }
+}
+
+fn timespec(left: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    }
+}

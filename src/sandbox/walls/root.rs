@@ -1,0 +1,451 @@
+//! The wall of absence (levels A and B): a new root that holds only what is listed. What is not there cannot be read,
+//! changed or connected to, whatever system call is used.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::{Fault, Step, sys};
+
+/// How a path of the host is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It and all below it cannot be changed.
+    ReadOnly,
+    /// It can be changed, and the change stays on the host.
+    Writable,
+    /// A device node.
+    Device,
+}
+
+/// One thing in the new root, in the order in which it is put there.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A path of the host at a path inside.
+    Bind {
+        /// On the host.
+        source: PathBuf,
+        /// Inside.
+        target: PathBuf,
+        /// How.
+        shown: Shown,
+    },
+    /// A copy of a small file of the host, taken now.
+    Copied {
+        /// On the host, and inside.
+        path: PathBuf,
+    },
+    /// A file of ours.
+    File {
+        /// Inside.
+        target: PathBuf,
+        /// What it holds.
+        content: Vec<u8>,
+    },
+    /// A symlink.
+    Link {
+        /// Inside.
+        target: PathBuf,
+        /// Where it points.
+        to: PathBuf,
+    },
+    /// An empty folder that only serves as a place.
+    Folder {
+        /// Inside.
+        target: PathBuf,
+    },
+    /// An empty folder in memory that is written by the run and gone with it.
+    Private {
+        /// Inside.
+        target: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A copy-on-write view of a folder.
+    Overlay {
+        /// What is shown at first, never written.
+        lower: PathBuf,
+        /// Where changes go, and overlay's own folder; in memory if there are none.
+        upper: Option<(PathBuf, PathBuf)>,
+        /// Inside.
+        target: PathBuf,
+    },
+    /// A file of ours over one that exists inside.
+    MaskFile {
+        /// Inside.
+        target: PathBuf,
+        /// What it holds; without, it can be neither read nor written.
+        content: Option<Vec<u8>>,
+    },
+    /// An empty folder that cannot be entered over one that exists inside.
+    MaskFolder {
+        /// Inside.
+        target: PathBuf,
+    },
+    /// What is already inside at this path cannot be changed any more.
+    Freeze {
+        /// Inside.
+        target: PathBuf,
+    },
+}
+
+/// The new root.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// What is in it.
+    pub items: Vec<Item>,
+    /// Bytes of memory that its private folders may hold together.
+    pub memory_bytes: u64,
+    /// Whether the run keeps uid 0: then nothing below /proc may be written, because the kernel asks only for the uid there.
+    pub root_uid: bool,
+}
+
+/// A small file that is copied is at most this many bytes; a larger one is shown by a bind mount.
+const COPIED_BYTES_MAX: u64 = 128 * 1024;
+
+const QUIET: u64 = 0x2 | 0x4;
+const READ_ONLY: u64 = 0x1;
+const NO_EXEC: u64 = 0x8;
+const NO_SET_UID: u64 = 0x2;
+
+/// A place in the new root where our own files and folders for masks lie.
+const OURS: &str = ".tagout";
+
+/// Makes the root and moves the calling process into it. The caller is pid 1 of new process and mount namespaces.
+///
+/// # Errors
+/// The step that failed. The process must then end: it may stand between two roots.
+pub fn enter(root: &Root) -> Result<(), Fault> {
+    // What comes from the host is taken by descriptor before anything is covered.
+    let mut taken = Vec::with_capacity(root.items.len());
+    for item in &root.items {
+        taken.push(take(item)?);
+    }
+    let process = new_file_system("proc", &[])?;
+    let base = new_file_system(
+        "tmpfs",
+        &[("size", &root.memory_bytes.to_string()), ("mode", "0755")],
+    )?;
+    // On top of "/" it hides nothing from a process whose root is the old one, and is reached by descriptor only.
+    rustix::mount::move_mount(&base, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("place the new root")?;
+    rustix::process::fchdir(&base).step("enter the new root")?;
+    let builder = Builder { base };
+    builder.folder(Path::new(OURS), 0o700)?;
+    builder.devices()?;
+    builder.folder(Path::new("proc"), 0o555)?;
+    let quiet = QUIET | NO_EXEC | if root.root_uid { READ_ONLY } else { 0 };
+    sys::mount_attributes(process.as_fd(), false, quiet, 0).step("shield /proc")?;
+    builder.attach(process, Path::new("proc"))?;
+    for (number, (item, source)) in root.items.iter().zip(taken).enumerate() {
+        builder.place(number, item, source)?;
+    }
+    sys::mount_attributes(builder.base.as_fd(), false, READ_ONLY | QUIET, 0)
+        .step("freeze the new root")?;
+    rustix::process::pivot_root(".", ".").step("pivot into the new root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+    rustix::process::chdir("/").step("enter the new root")
+}
+
+/// Clones the mounts that an item shows. What has vanished since the plan was made is a fault: nothing is left out in silence.
+fn take(item: &Item) -> Result<Option<OwnedFd>, Fault> {
+    let (source, attributes) = match item {
+        Item::Bind { source, shown, .. } => (
+            source,
+            match shown {
+                Shown::ReadOnly => QUIET | READ_ONLY,
+                Shown::Writable => QUIET,
+                Shown::Device => NO_SET_UID | NO_EXEC,
+            },
+        ),
+        Item::Copied { path } if too_large(path) => (path, QUIET | READ_ONLY),
+        Item::Copied { .. }
+        | Item::File { .. }
+        | Item::Link { .. }
+        | Item::Folder { .. }
+        | Item::Private { .. }
+        | Item::Overlay { .. }
+        | Item::MaskFile { .. }
+        | Item::MaskFolder { .. }
+        | Item::Freeze { .. } => return Ok(None),
+    };
+    let tree = clone_tree(CWD, source, true)
+        .map_err(|error| Fault::new(format!("show {}", source.display()), error))?;
+    sys::mount_attributes(tree.as_fd(), true, attributes, 0)
+        .map_err(|error| Fault::new(format!("shield {}", source.display()), error))?;
+    Ok(Some(tree))
+}
+
+fn too_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() > COPIED_BYTES_MAX)
+}
+
+fn clone_tree(from: impl AsFd, path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(rustix::mount::open_tree(from, path, flags)?)
+}
+
+fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Fault> {
+    let step = || format!("make a {kind} file system");
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(|error| Fault::new(step(), error))?;
+    for (key, value) in options {
+        let set = if value.is_empty() {
+            rustix::mount::fsconfig_set_flag(context.as_fd(), *key)
+        } else {
+            rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)
+        };
+        set.map_err(|error| Fault::new(format!("{} with {key}", step()), error))?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd()).map_err(|error| Fault::new(step(), error))?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let attributes = if kind == "devpts" {
+        MountAttrFlags::MOUNT_ATTR_NOSUID
+    } else {
+        attributes
+    };
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|error| Fault::new(step(), error))
+}
+
+struct Builder {
+    base: OwnedFd,
+}
+
+impl Builder {
+    /// Opens a path of the new root, with symlinks kept inside it and the last one not followed.
+    fn open(&self, target: &Path) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::openat2(
+            &self.base,
+            relative(target),
+            OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        )?)
+    }
+
+    fn folder(&self, target: &Path, mode: u32) -> Result<(), Fault> {
+        let step = |error: io::Error| Fault::new(format!("make {}", target.display()), error);
+        let target = relative(target);
+        if let Some(parent) = target.parent().filter(|path| path.components().count() > 0)
+            && self.open(parent).is_err()
+        {
+            self.folder(parent, 0o755)?;
+        }
+        let parent = self
+            .open(target.parent().unwrap_or(Path::new("")))
+            .map_err(step)?;
+        let name = target.file_name().unwrap_or(".".as_ref());
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+            // The umask cannot be trusted to be the usual one.
+            Ok(()) => rustix::fs::chmodat(
+                &parent,
+                name,
+                Mode::from_raw_mode(mode),
+                rustix::fs::AtFlags::empty(),
+            )
+            .map_err(|error| step(error.into())),
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(step(error.into())),
+        }
+    }
+
+    fn file(&self, target: &Path, content: &[u8], mode: u32) -> Result<(), Fault> {
+        let step = |error: io::Error| Fault::new(format!("write {}", target.display()), error);
+        if let Some(parent) = target.parent() {
+            self.folder(parent, 0o755)?;
+        }
+        let parent = self
+            .open(target.parent().unwrap_or(Path::new("")))
+            .map_err(step)?;
+        let name = target.file_name().unwrap_or(".".as_ref());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode)) {
+            Ok(file) => io::Write::write_all(&mut fs::File::from(file), content).map_err(step),
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(step(error.into())),
+        }
+    }
+
+    fn attach(&self, tree: OwnedFd, target: &Path) -> Result<(), Fault> {
+        let step = |error: io::Error| Fault::new(format!("mount on {}", target.display()), error);
+        let place = self.open(target).map_err(step)?;
+        rustix::mount::move_mount(
+            tree,
+            "",
+            place,
+            "",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+        .map_err(|error| step(error.into()))
+    }
+
+    /// Mounts something of the new root over another place in it.
+    fn cover(&self, source: &Path, target: &Path, attributes: u64) -> Result<(), Fault> {
+        let step = |error: io::Error| Fault::new(format!("cover {}", target.display()), error);
+        let source = self.open(source).map_err(step)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree =
+            rustix::mount::open_tree(source, "", flags).map_err(|error| step(error.into()))?;
+        sys::mount_attributes(tree.as_fd(), true, attributes, 0).map_err(step)?;
+        self.attach(tree, target)
+    }
+
+    fn place(&self, number: usize, item: &Item, source: Option<OwnedFd>) -> Result<(), Fault> {
+        let own = PathBuf::from(format!("{OURS}/{number}"));
+        match (item, source) {
+            (Item::Bind { target, .. } | Item::Copied { path: target }, Some(tree)) => {
+                self.bind(tree, target)
+            }
+            (Item::Bind { .. }, None) => Ok(()),
+            (Item::Copied { path }, None) => match fs::read(path) {
+                Ok(content) => self.file(path, &content, 0o644),
+                Err(error) => Err(Fault::new(format!("read {}", path.display()), error)),
+            },
+            (Item::File { target, content }, _) => self.file(target, content, 0o644),
+            (Item::Link { target, to }, _) => self.link(target, to),
+            (Item::Folder { target }, _) => self.folder(target, 0o755),
+            (Item::Private { target, mode }, _) => {
+                self.folder(target, *mode)?;
+                self.cover(target, target, QUIET)
+            }
+            (
+                Item::Overlay {
+                    lower,
+                    upper,
+                    target,
+                },
+                _,
+            ) => self.overlay(&own, lower, upper.as_ref(), target),
+            (Item::MaskFile { target, content }, _) => {
+                let mode = if content.is_some() { 0o444 } else { 0 };
+                self.file(&own, content.as_deref().unwrap_or_default(), mode)?;
+                self.cover(&own, target, QUIET | READ_ONLY)
+            }
+            (Item::MaskFolder { target }, _) => {
+                self.folder(&own, 0)?;
+                self.cover(&own, target, QUIET | READ_ONLY)
+            }
+            (Item::Freeze { target }, _) => self.cover(target, target, QUIET | READ_ONLY),
+        }
+    }
+
+    fn bind(&self, tree: OwnedFd, target: &Path) -> Result<(), Fault> {
+        let meta = rustix::fs::fstat(&tree)
+            .map_err(|error| Fault::new(format!("look at {}", target.display()), error))?;
+        let folder =
+            rustix::fs::FileType::from_raw_mode(meta.st_mode) == rustix::fs::FileType::Directory;
+        if self.open(target).is_err() {
+            if folder {
+                self.folder(target, 0o755)?;
+            } else {
+                self.file(target, b"", 0o444)?;
+            }
+        }
+        self.attach(tree, target)
+    }
+
+    fn link(&self, target: &Path, to: &Path) -> Result<(), Fault> {
+        if let Some(parent) = target.parent() {
+            self.folder(parent, 0o755)?;
+        }
+        match rustix::fs::symlinkat(to, &self.base, relative(target)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(Fault::new(format!("link {}", target.display()), error)),
+        }
+    }
+
+    fn overlay(
+        &self,
+        own: &Path,
+        lower: &Path,
+        upper: Option<&(PathBuf, PathBuf)>,
+        target: &Path,
+    ) -> Result<(), Fault> {
+        let text = |path: &Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                Fault::new(
+                    "name an overlay folder",
+                    io::Error::from(io::ErrorKind::InvalidInput),
+                )
+            })
+        };
+        let (upper, work) = match upper {
+            Some((upper, work)) => (text(upper)?, text(work)?),
+            None => {
+                self.folder(&own.join("upper"), 0o755)?;
+                self.folder(&own.join("work"), 0o755)?;
+                (text(&own.join("upper"))?, text(&own.join("work"))?)
+            }
+        };
+        // The planted attributes of a hostile tree must never count: only `user.` ones are read, and everything that acts
+        // on them beyond opacity is off (kernel's overlayfs.rst).
+        let tree = new_file_system(
+            "overlay",
+            &[
+                ("lowerdir", &text(lower)?),
+                ("upperdir", &upper),
+                ("workdir", &work),
+                ("userxattr", ""),
+                ("volatile", ""),
+                ("redirect_dir", "off"),
+                ("metacopy", "off"),
+                ("index", "off"),
+                ("nfs_export", "off"),
+            ],
+        )?;
+        self.folder(target, 0o755)?;
+        self.attach(tree, target)
+    }
+
+    /// The few devices that programs need, and terminals of the run's own.
+    fn devices(&self) -> Result<(), Fault> {
+        self.folder(Path::new("dev"), 0o755)?;
+        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+            let path = Path::new("/dev").join(name);
+            let tree = clone_tree(CWD, &path, false)
+                .map_err(|error| Fault::new(format!("show {}", path.display()), error))?;
+            sys::mount_attributes(tree.as_fd(), false, NO_SET_UID | NO_EXEC, 0)
+                .map_err(|error| Fault::new(format!("shield {}", path.display()), error))?;
+            self.bind(tree, &path)?;
+        }
+        self.folder(Path::new("dev/pts"), 0o755)?;
+        let terminals = new_file_system(
+            "devpts",
+            &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0600")],
+        )?;
+        self.attach(terminals, Path::new("dev/pts"))?;
+        for (name, to) in [
+            ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ] {
+            self.link(&Path::new("dev").join(name), Path::new(to))?;
+        }
+        Ok(())
+    }
+}
+
+/// A path from the root as openat2(2) wants it below a descriptor.
+fn relative(path: &Path) -> &Path {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}

@@ -1,0 +1,166 @@
+//! The wall before the kernel: which system calls exist inside.
+//! It must never allow by doubt: a number that the table does not know does not exist.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::{Fault, sys};
+
+pub mod table;
+
+use table::{Row, Scope};
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: (u32, TargetArch) = (0xC000_003E, TargetArch::x86_64);
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: (u32, TargetArch) = (0xC000_00B7, TargetArch::aarch64);
+
+/// What the run shares with the host, which decides how much must be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It has namespaces of its own (levels A and B).
+    Own,
+    /// It shares the host's (levels C and D).
+    Shared,
+}
+
+/// The two programs, made before anything is restricted so that nothing can fail half-way.
+#[derive(Debug)]
+pub struct Filters {
+    refusing: BpfProgram,
+    first: Vec<sys::Instruction>,
+    notify: bool,
+}
+
+impl Filters {
+    /// Compiles them. `notify` names the calls on which the supervisor is asked.
+    ///
+    /// # Errors
+    /// A row that cannot be compiled, which is a bug of ours.
+    pub fn compile(ground: Ground, notify: &[i64]) -> Result<Self, Fault> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let rows = table::refused();
+        let held = |row: &&Row| row.scope == Scope::Everywhere || ground == Ground::Shared;
+        for row in rows.iter().filter(held) {
+            let rules = rules.entry(row.number).or_default();
+            if !row.tests.is_empty() {
+                rules.push(rule(row)?);
+            }
+        }
+        let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let filter =
+            SeccompFilter::new(rules, SeccompAction::Allow, eperm, ARCHITECTURE.1).map_err(bug)?;
+        Ok(Self {
+            refusing: filter.try_into().map_err(bug)?,
+            first: first(notify),
+            notify: !notify.is_empty(),
+        })
+    }
+
+    /// Puts the calling process and all that come from it under the filters for good; with notified calls the answer is
+    /// the listener, on which an unanswered call waits. Needs `no_new_privs`.
+    ///
+    /// # Errors
+    /// What seccomp(2) says.
+    pub fn install(&self) -> Result<Option<OwnedFd>, Fault> {
+        seccompiler::apply_filter(&self.refusing)
+            .map_err(|error| Fault::new("filter system calls", std::io::Error::other(error)))?;
+        sys::install_filter(&self.first, self.notify)
+            .map_err(|error| Fault::new("filter system calls", error))
+    }
+}
+
+fn bug<E: std::error::Error + Send + Sync + 'static>(error: E) -> Fault {
+    Fault::new(
+        "compile the system call filter",
+        std::io::Error::other(error),
+    )
+}
+
+fn rule(row: &Row) -> Result<SeccompRule, Fault> {
+    let mut conditions = Vec::with_capacity(row.tests.len());
+    for test in &row.tests {
+        let condition = SeccompCondition::new(
+            test.argument,
+            test.width.clone(),
+            test.operation.clone(),
+            test.value,
+        )
+        .map_err(bug)?;
+        conditions.push(condition);
+    }
+    SeccompRule::new(conditions).map_err(bug)
+}
+
+const LOAD_WORD: u16 = 0x20;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER: u16 = 0x25;
+#[cfg(target_arch = "x86_64")]
+const JUMP_AT_LEAST: u16 = 0x35;
+const RETURN: u16 = 0x06;
+
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCHITECTURE: u32 = 4;
+
+/// The small filter that seccompiler cannot express: architecture, x32, the upper bound, the rows that answer ENOSYS, and
+/// the notified calls. A stricter answer of one filter beats a milder one of the other (seccomp(2)).
+fn first(notify: &[i64]) -> Vec<sys::Instruction> {
+    let step = |code, jt, jf, k| sys::Instruction { code, jt, jf, k };
+    let kill = libc::SECCOMP_RET_KILL_PROCESS;
+    let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    let mut program = vec![
+        step(LOAD_WORD, 0, 0, OFFSET_ARCHITECTURE),
+        step(JUMP_EQUAL, 1, 0, ARCHITECTURE.0),
+        step(RETURN, 0, 0, kill),
+        step(LOAD_WORD, 0, 0, OFFSET_NUMBER),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    program.extend([
+        // x32 calls carry bit 30 and reach the same kernel by other numbers.
+        step(JUMP_AT_LEAST, 0, 1, 0x4000_0000),
+        step(RETURN, 0, 0, kill),
+    ]);
+    program.extend([
+        step(JUMP_GREATER, 0, 1, table::NUMBER_MAX),
+        step(RETURN, 0, 0, enosys),
+    ]);
+    let mut answer = |number: i64, action: u32| {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        program.push(step(JUMP_EQUAL, 0, 1, number));
+        program.push(step(RETURN, 0, 0, action));
+    };
+    for row in table::unknown() {
+        answer(row.number, enosys);
+    }
+    for number in notify {
+        answer(*number, libc::SECCOMP_RET_USER_NOTIF);
+    }
+    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_reason_and_compiles() {
+        for row in table::refused().iter().chain(&table::unknown()) {
+            assert!(row.reason.len() > 10, "{} has no reason", row.name);
+        }
+        for ground in [Ground::Own, Ground::Shared] {
+            assert!(Filters::compile(ground, &[libc::SYS_connect]).is_ok());
+        }
+    }
+
+    #[test]
+    fn every_number_is_known_to_the_table() {
+        for row in table::refused().iter().chain(&table::unknown()) {
+            assert!(row.number <= i64::from(table::NUMBER_MAX), "{}", row.name);
+        }
+    }
+}
