@@ -9,4 +9,5 @@ mod house;
 mod model_traffic;
 mod policy;
 mod sanitize;
+mod workflows;
 mod workspace;
