@@ -16,4 +16,5 @@ pub mod policy;
 pub mod report;
 pub mod sandbox;
 pub mod sanitize;
+pub mod scratch;
 pub mod wire;

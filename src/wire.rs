@@ -2,6 +2,7 @@
 //! Nothing here is believed because it arrived; each side checks what it reads.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// The road out.
     pub network: Network,
+    /// Addresses that the policy names literally, with their ports; nothing else that is dialled by address has a road.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// The workspace and how it is shown.

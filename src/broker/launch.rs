@@ -1,22 +1,30 @@
 //! From what was typed and the policy to a plan of the walls; `tagout sandbox` from its start to its exit code.
 //! It must start nothing that the policy does not allow, and must stay in one thread: the walls are raised from here.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::egress::denials::aggregate;
+use super::egress::error::EgressError;
+use super::egress::process::{Handle, spawn};
+use super::egress::setup::{EgressSetup, Proxy, ProxyAuth};
 use super::toolchains;
 use crate::cli::{LevelChoice, SandboxArgs};
 use crate::console;
 use crate::names::Level;
 use crate::outcome::sandbox_code;
-use crate::policy::model::Policy;
+use crate::policy::defaults::NO_FILE;
+use crate::policy::model::{HostPattern, Policy};
 use crate::policy::parse::parse;
-use crate::wire::{Command, Limits, Network, Plan, WallsReport, Workspace};
+use crate::scratch::Scratch;
+use crate::wire::{Command, Denied, Limits, Network, Plan, WallsReport, Workspace};
 
 /// Largest policy file in bytes.
 pub const POLICY_BYTES_MAX: u64 = 1 << 20;
@@ -38,6 +46,12 @@ pub enum LaunchError {
     /// The policy is wrong; all faults, one a line.
     #[error("policy-invalid: {0}")]
     Policy(String),
+    /// No private folder can be made.
+    #[error("internal: cannot make a private folder: {0}")]
+    Scratch(io::Error),
+    /// The road out cannot be opened.
+    #[error("egress-failed: {0}")]
+    Egress(#[from] EgressError),
 }
 
 /// What a plan is made of.
@@ -92,7 +106,25 @@ pub fn plan(wanted: Wanted<'_>) -> Plan {
         },
         commands: wanted.commands,
         network: wanted.network,
+        listen: literal_addresses(policy),
     }
+}
+
+/// Addresses that a rule names, with the rule's ports.
+fn literal_addresses(policy: &Policy) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for rule in &policy.network.allow {
+        if let HostPattern::Address(address) = rule.host {
+            addresses.extend(
+                rule.ports
+                    .iter()
+                    .map(|port| SocketAddr::new(address, *port)),
+            );
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// `tagout sandbox`; the answer is its exit code. `run` raises the walls and runs the plan's commands in them.
@@ -101,20 +133,16 @@ pub fn sandbox(args: &SandboxArgs, run: impl FnOnce(&Plan) -> WallsReport) -> u8
     // Opened before anything else, so that the command cannot choose what is written to.
     let mut json = match args.json.as_deref().map(open_report).transpose() {
         Ok(json) => json,
-        Err(error) => return tell(&error),
+        Err(error) => {
+            tell(&error);
+            return sandbox_code::OURS;
+        }
     };
     let report = match prepare(args) {
-        Ok(plan) => run(&plan),
+        Ok(prepared) => prepared.run(run),
         Err(error) => {
-            let code = tell(&error);
-            let report = WallsReport {
-                workspace: if args.copy { "copied" } else { "in-place" }.to_owned(),
-                exit: i32::from(code),
-                missing: vec![error.to_string()],
-                ..refused_report()
-            };
-            write_report(json.as_mut(), &report);
-            return code;
+            tell(&error);
+            not_started(args, &error)
         }
     };
     write_report(json.as_mut(), &report);
@@ -122,24 +150,59 @@ pub fn sandbox(args: &SandboxArgs, run: impl FnOnce(&Plan) -> WallsReport) -> u8
     u8::try_from(report.exit).unwrap_or(sandbox_code::OURS)
 }
 
-fn refused_report() -> WallsReport {
+/// Everything is ready for the walls.
+struct Prepared {
+    plan: Plan,
+    road: Option<Road>,
+}
+
+/// The egress process and what it needs. The door stays open here because the plan names it by its number.
+struct Road {
+    egress: Handle,
+    _door: OwnedFd,
+    _scratch: Scratch,
+}
+
+impl Prepared {
+    fn run(self, run: impl FnOnce(&Plan) -> WallsReport) -> WallsReport {
+        let mut report = run(&self.plan);
+        let Some(road) = self.road else {
+            return report;
+        };
+        match road.egress.finish() {
+            Ok(events) => {
+                let requests = aggregate(events.iter()).into_iter().map(Denied::from);
+                report.denied.get_or_insert_default().extend(requests);
+            }
+            Err(error) => {
+                // Without its log nobody can say that nothing was refused.
+                report.denied = None;
+                console::notice(&format!("tagout: {error}"));
+            }
+        }
+        report
+    }
+}
+
+/// The report of a run that was refused before the walls were asked.
+fn not_started(args: &SandboxArgs, error: &LaunchError) -> WallsReport {
     WallsReport {
         level: None,
         abi: 0,
-        workspace: String::new(),
-        walls: std::collections::BTreeMap::new(),
+        workspace: if args.copy { "copied" } else { "in-place" }.to_owned(),
+        walls: BTreeMap::new(),
         denied: None,
         limit: None,
         exit: i32::from(sandbox_code::OURS),
-        missing: Vec::new(),
+        missing: vec![error.to_string()],
         commands: Vec::new(),
     }
 }
 
-fn prepare(args: &SandboxArgs) -> Result<Plan, LaunchError> {
-    let policy = match &args.policy {
-        Some(path) => read_policy(path)?,
-        None => Policy::default(),
+fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
+    let (policy, name) = match &args.policy {
+        Some(path) => (read_policy(path)?, path.to_string_lossy().into_owned()),
+        None => (Policy::default(), NO_FILE.to_owned()),
     };
     let path = args
         .workspace
@@ -160,7 +223,8 @@ fn prepare(args: &SandboxArgs) -> Result<Plan, LaunchError> {
         .map(OsString::into_string)
         .collect();
     let argv = words.map_err(|_bytes| LaunchError::Argument)?;
-    Ok(plan(Wanted {
+    let (network, placeholders, road) = road(args, &policy, &name)?;
+    let mut plan = plan(Wanted {
         policy: &policy,
         level: level(args.level),
         workspace,
@@ -169,9 +233,50 @@ fn prepare(args: &SandboxArgs) -> Result<Plan, LaunchError> {
             wall_time_ms: None,
             environment: Vec::new(),
         }],
-        network: Network::None,
+        network,
         bound_output: false,
-    }))
+    });
+    plan.environment.extend(placeholders);
+    Ok(Prepared { plan, road })
+}
+
+type Placeholders = Vec<(String, String)>;
+
+/// Starts the egress if the policy allows any host; without a rule there is no such process at all.
+fn road(
+    args: &SandboxArgs,
+    policy: &Policy,
+    name: &str,
+) -> Result<(Network, Placeholders, Option<Road>), LaunchError> {
+    if policy.network.allow.is_empty() && policy.agent.model.is_none() {
+        return Ok((Network::None, Vec::new(), None));
+    }
+    let scratch = Scratch::new().map_err(LaunchError::Scratch)?;
+    let file = |name| std::env::var_os(name).map(PathBuf::from);
+    let proxy = Proxy {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        auth: ProxyAuth::Password,
+    };
+    let mut setup = EgressSetup::new(name, policy.network.clone())
+        .with_resolve(&args.resolve)?
+        .with_roots(file("SSL_CERT_FILE"), file("SSL_CERT_DIR"))
+        .with_proxy(proxy)?;
+    if let Some(model) = &policy.agent.model {
+        setup = setup.with_model(model.clone(), policy.agent.tokens);
+    }
+    let setup = setup.with_secrets(&args.secrets, &|name| std::env::var(name).ok())?;
+    let mut egress = spawn(&setup, scratch.path())?;
+    let placeholders = egress.placeholders().to_vec();
+    let door = egress
+        .take_door()
+        .ok_or(EgressError::Message("it has no door"))?;
+    let network = egress.network(door.as_raw_fd());
+    let road = Road {
+        egress,
+        _door: door,
+        _scratch: scratch,
+    };
+    Ok((network, placeholders, Some(road)))
 }
 
 fn level(choice: LevelChoice) -> Option<Level> {
@@ -226,10 +331,9 @@ fn write_report(file: Option<&mut File>, report: &WallsReport) {
     }
 }
 
-/// Says on stderr why nothing was started; the answer is the exit code.
-fn tell(error: &LaunchError) -> u8 {
+/// Says on stderr why nothing was started.
+fn tell(error: &LaunchError) {
     console::notice(&format!("tagout: {error}"));
-    sandbox_code::OURS
 }
 
 /// Says on stderr what the caller should know of a run.

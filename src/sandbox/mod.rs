@@ -5,6 +5,7 @@
 //! starts the first process inside (`init`) and keeps the door. Each speaks to the launcher through a `channel`.
 
 pub mod channel;
+pub mod doorkeeper;
 pub mod hidden;
 pub mod init;
 pub mod launch;

@@ -3,15 +3,16 @@
 
 use std::io;
 
-use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::CapabilitySet;
 
-use super::channel::{Channel, Order, Report};
+use super::channel::{Channel, Report};
+use super::doorkeeper::Door;
 use super::init::Init;
 use super::scene::Scene;
 use super::walls::namespaces::{self, Ids};
 use super::walls::sys::{self, Side};
-use super::walls::syscalls::Filters;
+use super::walls::syscalls::{self, Filters};
 use super::walls::{Fault, Step, files, limits, privileges, root};
 use crate::wire::Plan;
 
@@ -47,9 +48,13 @@ fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<
     namespaces::map_ids(cast.ids)?;
     namespaces::name_host()?;
     namespaces::own_every_address()?;
+    let door = Door::open(cast.plan)?;
     let init =
         match sys::clone_process(namespaces::INNER).step("make process and mount namespaces")? {
-            Side::Child => sys::leave(inner(cast, to_init)),
+            Side::Child => {
+                drop(door);
+                sys::leave(inner(cast, to_init))
+            }
             Side::Parent(init) => init,
         };
     drop(to_init);
@@ -57,36 +62,8 @@ fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<
     privileges::drop_all(CapabilitySet::NET_BIND_SERVICE)?;
     privileges::hide_from_tracers()?;
     die_with_parent(launcher)?;
-    keep(launcher, init).step("wait for the run to end")
-}
-
-/// Waits until pid 1 has ended, which it does only when nothing of its tree is left.
-fn keep(launcher: &Channel, init: Pid) -> io::Result<()> {
-    let ended = rustix::process::pidfd_open(init, rustix::process::PidfdFlags::empty())?;
-    loop {
-        let mut waited = [
-            rustix::event::PollFd::new(&ended, rustix::event::PollFlags::IN),
-            rustix::event::PollFd::new(launcher, rustix::event::PollFlags::IN),
-        ];
-        match rustix::event::poll(&mut waited, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !waited[1].revents().is_empty() {
-            match launcher.take::<Order>() {
-                Ok(Some(Order::Signal { .. })) => {}
-                Ok(Some(Order::End) | None) | Err(_) => {
-                    rustix::process::pidfd_send_signal(&ended, Signal::KILL)?;
-                    break;
-                }
-            }
-        }
-        if !waited[0].revents().is_empty() {
-            break;
-        }
-    }
-    rustix::process::waitpid(Some(init), WaitOptions::empty())?;
-    Ok(())
+    syscalls::confine_doorkeeper()?;
+    door.keep(launcher, init).step("keep the door")
 }
 
 /// Pid 1 inside, from its first step to its last; the answer is for `_exit`.

@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("names",     &[]),
     ("outcome",   &[]),
     ("console",   &[]),
+    ("scratch",   &[]),
     ("cli",       &["names"]),
     ("event",     &["names"]),
     ("sanitize",  &["names"]),
@@ -18,8 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gate",      &["event", "policy", "names"]),
     ("changeset", &["policy", "sanitize", "names"]),
     ("report",    &["sanitize", "wire", "names", "outcome"]),
-    ("broker",    &["event", "gate", "policy", "changeset", "sanitize", "report", "wire", "cli", "console", "names", "outcome"]),
-    ("sandbox",   &["wire", "console", "names", "outcome"]),
+    ("broker",    &["scratch", "event", "gate", "policy", "changeset", "sanitize", "report", "wire", "cli", "console", "names", "outcome"]),
+    ("sandbox",   &["scratch", "wire", "console", "names", "outcome"]),
     ("agent",     &["wire", "cli", "console", "names", "outcome"]),
 ];
 
