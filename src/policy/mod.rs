@@ -7,6 +7,7 @@ pub mod address;
 pub mod defaults;
 pub mod endpoint;
 pub mod host;
+mod index;
 pub mod keys;
 pub mod model;
 pub mod parse;

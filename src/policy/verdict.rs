@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::host::{self, Host};
+use super::index::PathIndex;
 use super::model::{HostPattern, Network, Place, Rule, TlsMode};
 use super::path::{self, Shape};
 
@@ -64,6 +65,8 @@ pub struct Denial {
     pub sentence: String,
 }
 
+/// Most rules of one host that are searched for the one that came nearest to a denied request.
+pub const NEAR_RULES_MAX: usize = 64;
 /// Longest method that a sentence repeats, in bytes; longer ones are no method of any server.
 pub const METHOD_BYTES_MAX: usize = 32;
 
@@ -107,9 +110,9 @@ pub fn url_fits(network: &Network, url_bytes: usize) -> Result<(), Denial> {
 #[derive(Clone, Debug)]
 pub struct Judge {
     network: Arc<Network>,
-    exact: HashMap<String, Vec<usize>>,
-    subdomains: HashMap<String, Vec<usize>>,
-    addresses: HashMap<IpAddr, Vec<usize>>,
+    exact: HashMap<String, PathIndex>,
+    subdomains: HashMap<String, PathIndex>,
+    addresses: HashMap<IpAddr, PathIndex>,
 }
 
 impl Judge {
@@ -123,19 +126,12 @@ impl Judge {
             addresses: HashMap::new(),
         };
         for (index, rule) in network.allow.iter().enumerate() {
-            match &rule.host {
-                HostPattern::Exact(name) => {
-                    judge.exact.entry(name.clone()).or_default().push(index)
-                }
-                HostPattern::Subdomains(name) => judge
-                    .subdomains
-                    .entry(name.clone())
-                    .or_default()
-                    .push(index),
-                HostPattern::Address(address) => {
-                    judge.addresses.entry(*address).or_default().push(index)
-                }
-            }
+            let of_host = match &rule.host {
+                HostPattern::Exact(name) => judge.exact.entry(name.clone()).or_default(),
+                HostPattern::Subdomains(name) => judge.subdomains.entry(name.clone()).or_default(),
+                HostPattern::Address(address) => judge.addresses.entry(*address).or_default(),
+            };
+            of_host.add(index, &rule.paths);
         }
         judge
     }
@@ -146,7 +142,7 @@ impl Judge {
         &self.network
     }
 
-    /// The same verdict as [`judge`].
+    /// The same verdict as [`judge`]; a denial under more than [`NEAR_RULES_MAX`] rules of one host may name another of them.
     #[must_use]
     pub fn judge(&self, request: &Request<'_>) -> Verdict<'_> {
         let host = match read(&self.network, request) {
@@ -154,8 +150,29 @@ impl Judge {
             Err(denial) => return Verdict::Deny(denial),
         };
         let mut search = Search::new(request);
-        self.each_rule_of(&host, |index, rule| search.look_at(index, rule));
+        let hosts = self.rules_of(&host);
+        for of_host in &hosts {
+            self.look_at(of_host.open(), &mut search);
+            if search.shape == Shape::Plain {
+                let path = search.normal.clone();
+                of_host.each_covering(&path, &mut |index| self.look_at(&[index], &mut search));
+            }
+        }
+        if search.allowed.is_none() {
+            for of_host in &hosts {
+                let near = of_host.all().get(..NEAR_RULES_MAX).unwrap_or(of_host.all());
+                self.look_at(near, &mut search);
+            }
+        }
         search.verdict(&self.network, &host)
+    }
+
+    fn look_at<'a>(&'a self, indices: &[usize], search: &mut Search<'a, '_>) {
+        for index in indices {
+            if let Some(rule) = self.network.allow.get(*index) {
+                search.look_at(*index, rule);
+            }
+        }
     }
 
     /// What may be spoken to this host and port. Where one rule tunnels and another inspects, it is inspected.
@@ -166,7 +183,8 @@ impl Judge {
             Err(fault) => return Road::Deny(unreadable_host(&self.network, fault)),
         };
         let (mut near, mut tunnel, mut inspect) = (None, None, false);
-        self.each_rule_of(&host, |_, rule| {
+        let indices = self.rules_of(&host).into_iter().flat_map(PathIndex::all);
+        for rule in indices.filter_map(|index| self.network.allow.get(*index)) {
             near = near.or(Some(rule));
             if rule.ports.contains(&port) {
                 match rule.tls {
@@ -174,7 +192,10 @@ impl Judge {
                     TlsMode::Tunnel => tunnel = tunnel.or(Some(rule)),
                 }
             }
-        });
+            if inspect {
+                break;
+            }
+        }
         match (inspect, tunnel, near) {
             (true, _, _) => Road::Inspect,
             (false, Some(rule), _) => Road::Tunnel(rule),
@@ -183,23 +204,19 @@ impl Judge {
         }
     }
 
-    fn each_rule_of<'a>(&'a self, host: &Host<'_>, mut look: impl FnMut(usize, &'a Rule)) {
-        let mut each = |indices: Option<&'a Vec<usize>>| {
-            for index in indices.into_iter().flatten() {
-                if let Some(rule) = self.network.allow.get(*index) {
-                    look(*index, rule);
-                }
-            }
-        };
+    /// The rules of the host itself, then those of each wildcard above it.
+    fn rules_of(&self, host: &Host<'_>) -> Vec<&PathIndex> {
         match host {
-            Host::Address(address) => each(self.addresses.get(address)),
+            Host::Address(address) => self.addresses.get(address).into_iter().collect(),
             Host::Name(name) => {
-                each(self.exact.get(name.as_ref()));
+                let mut found: Vec<&PathIndex> =
+                    self.exact.get(name.as_ref()).into_iter().collect();
                 let mut rest = name.as_ref();
                 while let Some((_, parent)) = rest.split_once('.') {
-                    each(self.subdomains.get(parent));
+                    found.extend(self.subdomains.get(parent));
                     rest = parent;
                 }
+                found
             }
         }
     }
@@ -444,241 +461,5 @@ fn unreadable_host(network: &Network, fault: host::HostFault) -> Denial {
         code,
         at: Some(network.at.clone()),
         sentence: fault.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::model::{AuthMode, Credential, PathPattern};
-
-    fn rule(host: &str, line: u32) -> Rule {
-        Rule {
-            host: host::pattern(host).unwrap(),
-            ports: vec![443],
-            methods: vec!["GET".to_owned(), "HEAD".to_owned()],
-            paths: Vec::new(),
-            tls: TlsMode::Inspect,
-            private: false,
-            auth: AuthMode::Strip,
-            websocket: false,
-            credential: None,
-            at: Place {
-                file: "p.yml".into(),
-                line,
-                column: 7,
-            },
-        }
-    }
-
-    fn network() -> Network {
-        let paths = vec![path::pattern("/v1/**").unwrap()];
-        let credential = Credential {
-            header: "authorization".to_owned(),
-            value: "Bearer ${KEY}".to_owned(),
-            variable: "KEY".to_owned(),
-        };
-        Network {
-            allow: vec![
-                Rule {
-                    paths: paths.clone(),
-                    ..rule("api.example.com", 4)
-                },
-                rule("*.cdn.example.net", 5),
-                Rule {
-                    ports: vec![80, 443, 8443],
-                    ..rule("clear.example", 6)
-                },
-                Rule {
-                    tls: TlsMode::Tunnel,
-                    methods: Vec::new(),
-                    ..rule("tunnel.example", 7)
-                },
-                Rule {
-                    ports: vec![8443],
-                    private: true,
-                    ..rule("127.0.0.1", 8)
-                },
-                Rule {
-                    ports: vec![80, 443],
-                    paths,
-                    credential: Some(credential),
-                    ..rule("key.example", 9)
-                },
-                Rule {
-                    methods: vec!["POST".to_owned()],
-                    paths: vec![PathPattern("/v2/x".to_owned())],
-                    ..rule("api.example.com", 10)
-                },
-            ],
-            ..Network::default()
-        }
-    }
-
-    /// Both doors, which must agree: the code of the refusal, or the line of the rule.
-    fn ask(
-        method: &str,
-        scheme: Scheme,
-        host: &str,
-        port: u16,
-        path: &str,
-    ) -> Result<u32, (&'static str, u32)> {
-        let network = network();
-        let request = Request {
-            scheme,
-            host,
-            port,
-            method,
-            path,
-        };
-        let plain = judge(&network, &request);
-        let judge = Judge::new(Arc::new(network.clone()));
-        assert_eq!(plain, judge.judge(&request));
-        match plain {
-            Verdict::Allow(rule) => Ok(rule.at.line),
-            Verdict::Deny(denial) => Err((denial.code, denial.at.unwrap().line)),
-        }
-    }
-
-    fn get(host: &str, path: &str) -> Result<u32, (&'static str, u32)> {
-        ask("GET", Scheme::Https, host, 443, path)
-    }
-
-    #[test]
-    fn listed_host_method_and_path_pass() {
-        assert_eq!(get("api.example.com", "/v1/x"), Ok(4));
-        assert_eq!(get("API.example.com.", "/v1/x/y"), Ok(4));
-        assert_eq!(get("a.b.cdn.example.net", "/any;thing"), Ok(5));
-        assert_eq!(get("tunnel.example", "/"), Ok(7));
-        assert_eq!(
-            ask("POST", Scheme::Https, "api.example.com", 443, "/v2/x"),
-            Ok(10)
-        );
-        assert_eq!(ask("GET", Scheme::Https, "127.0.0.1", 8443, "/"), Ok(8));
-        assert_eq!(ask("GET", Scheme::Http, "clear.example", 80, "/"), Ok(6));
-        assert_eq!(ask("GET", Scheme::Http, "clear.example", 8443, "/"), Ok(6));
-    }
-
-    #[test]
-    fn all_else_is_denied_with_the_nearest_rule() {
-        assert_eq!(get("evil.example", "/"), Err(("host-not-allowed", 1)));
-        assert_eq!(get("cdn.example.net", "/"), Err(("host-not-allowed", 1)));
-        assert_eq!(get("xcdn.example.net", "/"), Err(("host-not-allowed", 1)));
-        assert_eq!(
-            get("api.example.com.evil.example", "/v1/x"),
-            Err(("host-not-allowed", 1))
-        );
-        assert_eq!(
-            get("api.example.com", "/v3/x"),
-            Err(("path-not-allowed", 4))
-        );
-        assert_eq!(
-            get("api.example.com", "/v2/x"),
-            Err(("path-not-allowed", 4))
-        );
-        assert_eq!(
-            get("api.example.com", "/v1%2fx"),
-            Err(("path-ambiguous", 4))
-        );
-        assert_eq!(
-            get("api.example.com", "/v1/../v2"),
-            Err(("path-malformed", 4))
-        );
-        assert_eq!(
-            get("a.cdn.example.net", "/a/../b"),
-            Err(("path-malformed", 5))
-        );
-        assert_eq!(
-            ask("POST", Scheme::Https, "api.example.com", 443, "/v1/x"),
-            Err(("path-not-allowed", 10))
-        );
-        assert_eq!(
-            ask("PUT", Scheme::Https, "api.example.com", 443, "/v1/x"),
-            Err(("method-not-allowed", 4))
-        );
-        assert_eq!(
-            ask("get", Scheme::Https, "api.example.com", 443, "/v1/x"),
-            Err(("method-not-allowed", 4))
-        );
-        assert_eq!(
-            ask("GET\r", Scheme::Https, "api.example.com", 443, "/v1/x"),
-            Err(("method-invalid", 1))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Https, "api.example.com", 8443, "/v1/x"),
-            Err(("port-not-allowed", 4))
-        );
-    }
-
-    #[test]
-    fn addresses_need_a_rule_of_their_own() {
-        for host in [
-            "127.0.0.1",
-            "169.254.169.254",
-            "::1",
-            "2130706433",
-            "127.1",
-            "::ffff:127.0.0.1",
-        ] {
-            let answer = get(host, "/");
-            assert!(
-                matches!(answer, Err(("address-literal" | "port-not-allowed", _))),
-                "{host}: {answer:?}"
-            );
-        }
-        assert_eq!(get("a@b.example", "/"), Err(("host-invalid", 1)));
-    }
-
-    #[test]
-    fn plain_http_passes_only_where_its_port_is_listed() {
-        assert_eq!(
-            ask("GET", Scheme::Http, "api.example.com", 80, "/v1/x"),
-            Err(("port-not-allowed", 4))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Http, "api.example.com", 443, "/v1/x"),
-            Err(("clear-not-allowed", 4))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Http, "clear.example", 443, "/"),
-            Err(("clear-not-allowed", 6))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Http, "tunnel.example", 443, "/"),
-            Err(("clear-not-allowed", 7))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Http, "key.example", 80, "/v1/x"),
-            Err(("clear-not-allowed", 9))
-        );
-        assert_eq!(
-            ask("GET", Scheme::Https, "key.example", 443, "/v1/x"),
-            Ok(9)
-        );
-    }
-
-    #[test]
-    fn the_road_is_known_before_the_first_request() {
-        let judge = Judge::new(Arc::new(network()));
-        assert_eq!(judge.road("api.example.com", 443), Road::Inspect);
-        assert!(
-            matches!(judge.road("tunnel.example", 443), Road::Tunnel(rule) if rule.at.line == 7)
-        );
-        assert!(
-            matches!(judge.road("tunnel.example", 80), Road::Deny(denial) if denial.code == "port-not-allowed")
-        );
-        assert!(
-            matches!(judge.road("evil.example", 443), Road::Deny(denial) if denial.code == "host-not-allowed")
-        );
-        assert!(
-            matches!(judge.road("0x7f.1", 443), Road::Deny(denial) if denial.code == "address-literal")
-        );
-    }
-
-    #[test]
-    fn url_over_the_limit_is_denied() {
-        let network = Network::default();
-        assert!(url_fits(&network, 2048).is_ok());
-        assert_eq!(url_fits(&network, 2049).unwrap_err().code, "url-too-long");
     }
 }

@@ -9,5 +9,6 @@ mod house;
 mod model_traffic;
 mod policy;
 mod sanitize;
+mod verdict;
 mod workflows;
 mod workspace;
