@@ -3,6 +3,7 @@
 mod agent;
 mod changes;
 mod check;
+mod documents;
 mod egress;
 mod gate;
 mod house;

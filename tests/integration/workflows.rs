@@ -105,21 +105,29 @@ fn every_action_is_pinned_to_a_full_commit() {
     }
 }
 
+/// A commit cannot name itself: our workflows pin the action as an earlier commit has it, and the examples pin the workflows so.
 #[test]
-fn our_own_action_is_pinned_to_one_commit_everywhere() {
-    let mut commits = BTreeSet::new();
-    for file in workflows() {
-        let mut found = Vec::new();
-        used(&yaml(&file), &mut found);
-        let ours = found
-            .iter()
-            .filter(|name| name.starts_with("tagout/tagout"));
-        commits.extend(
-            ours.filter_map(|name| name.split_once('@'))
-                .map(|(_, commit)| commit.to_owned()),
+fn what_is_ours_is_pinned_to_one_commit_each() {
+    for (folder, ours) in [
+        (".github/workflows", "tagout/tagout@"),
+        ("docs/workflows", "tagout/tagout/.github/workflows/"),
+    ] {
+        let mut commits = BTreeSet::new();
+        for file in workflows().iter().filter(|file| file.starts_with(folder)) {
+            let mut found = Vec::new();
+            used(&yaml(file), &mut found);
+            let ours = found.iter().filter(|name| name.starts_with(ours));
+            commits.extend(
+                ours.filter_map(|name| name.split_once('@'))
+                    .map(|(_, commit)| commit.to_owned()),
+            );
+        }
+        assert_eq!(commits.len(), 1, "{folder}: {commits:?}");
+        assert!(
+            !commits.contains(&"0".repeat(40)),
+            "{folder} is not pinned yet"
         );
     }
-    assert_eq!(commits.len(), 1, "{commits:?}");
 }
 
 #[test]
@@ -602,11 +610,12 @@ case $phase in
     [ "$1 $2 $3 $4" = "execute --forge github --bundle" ]
     mkdir -p "$5"; echo '{}' > "$5/bundle.json"
     [ -z "${OPENAI_API_KEY:-}" ] || echo "execute has the key"
-    { echo "outcome=OUTCOME"; echo "digest=abc"; echo "artifact=tagout-xyz"; } >> "$GITHUB_OUTPUT"
+    echo "outcome=OUTCOME" >> "$GITHUB_OUTPUT"
+    [ OUTCOME != sealed ] || { echo "digest=abc"; echo "artifact=tagout-xyz"; } >> "$GITHUB_OUTPUT"
     exit CODE ;;
   publish)
-    [ "$4 $6 $7" = "--bundle --digest abc" ] || echo "publish was asked otherwise"
-    cat "$5/bundle.json" > /dev/null && echo "publish has the bundle"
+    [ "$4 $6 $7" = "--bundle --digest abc" ] || echo "publish has no digest"
+    [ ! -e "$5/bundle.json" ] || echo "publish has the bundle"
     [ -z "${OPENAI_API_KEY:-}" ] || echo "publish has the key"
     echo "outcome=proposed" >> "$GITHUB_OUTPUT" ;;
 esac
@@ -651,18 +660,36 @@ fn the_two_jobs_hand_the_bundle_over() {
         "{log}"
     );
     assert!(
-        !log.contains("publish has the key") && !log.contains("asked otherwise"),
+        !log.contains("publish has the key") && !log.contains("has no digest"),
         "{log}"
     );
 }
 
 #[test]
-fn publish_runs_after_an_execute_that_failed() {
-    let Some((ok, log)) = both_phases("changes-refused", "7", COMMENT) else {
+fn publish_answers_a_refusal_without_a_bundle() {
+    let Some((ok, log)) = both_phases("refused", "4", COMMENT) else {
         return;
     };
-    assert!(!ok, "a failed execute must not look green: {log}");
-    assert!(log.contains("publish has the bundle"), "{log}");
+    assert!(!ok, "a refused run must not look green: {log}");
+    assert!(
+        log.contains("asked: publish") && log.contains("has no digest"),
+        "{log}"
+    );
+    assert!(!log.contains("publish has the bundle"), "{log}");
+}
+
+#[test]
+fn publish_does_not_start_where_there_is_nothing_to_publish() {
+    for (outcome, code) in [
+        ("agent-failed", "6"),
+        ("ignored", "0"),
+        ("policy-invalid", "3"),
+    ] {
+        let Some((_, log)) = both_phases(outcome, code, COMMENT) else {
+            return;
+        };
+        assert!(!log.contains("asked: publish"), "{outcome}: {log}");
+    }
 }
 
 #[test]
