@@ -46,9 +46,15 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rcgen", &["broker/egress"]),
     ("serde_yaml", &["policy/parse"]),
     ("saphyr_parser", &["policy/parse"]),
-    ("landlock", &["sandbox/walls/files"]),
-    ("seccompiler", &["sandbox/walls/syscalls"]),
-    ("libc", &["sandbox/walls/"]),
+    (
+        "landlock",
+        &["sandbox/walls/files", "broker/egress/lockdown"],
+    ),
+    (
+        "seccompiler",
+        &["sandbox/walls/syscalls", "broker/egress/lockdown"],
+    ),
+    ("libc", &["sandbox/walls/", "broker/egress/lockdown"]),
 ];
 
 const UNSAFE_ROOM: &str = "sandbox/walls/sys.rs";
