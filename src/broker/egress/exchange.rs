@@ -3,40 +3,28 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, UPGRADE,
-};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, Version};
 
-use super::body::{AnswerBody, Lease, Passed, SentBody, SentStream};
-use super::budget::{Meter, Spent};
+use super::body::{AnswerBody, Passed};
 use super::headers;
 use super::log::Decision;
 use super::model_exchange;
+use super::model_traffic::usage::Reader;
 use super::refusal::{self, Stop, place};
-use super::resolve::{NoRoad, Reach};
+use super::resolve::Reach;
 use super::road::{Arrival, Road};
-use super::scrub::{Scrub, Watch};
+use super::scrub::Scrub;
+use super::sending::{Came, Going, Through, forward, url_bytes};
 use super::target::{self, Target};
 use super::ticket::Ticket;
-use super::upstream::{Goal, Line, NoLine, Sender};
+use super::upgrade;
 use crate::policy::model::{AuthMode, Credential, NetworkMode, Place, Rule};
 use crate::policy::verdict::{self, Denial, Scheme, Verdict};
-
-/// Longest wait for the head of an answer; models that do not stream think for minutes.
-const ANSWER_WAIT: Duration = Duration::from_secs(15 * 60);
-
-/// What came back, and how it goes on.
-pub(super) struct Came {
-    pub(super) response: Response<Incoming>,
-    pub(super) lease: Option<Lease>,
-}
 
 /// Answers one request. Refusals are answers too, so this never fails.
 pub(super) async fn answer(
@@ -47,7 +35,17 @@ pub(super) async fn answer(
     let mut ticket = Ticket::new(&road.log, arrival.tls, arrival.h2);
     let json = refusal::wants_json(request.headers());
     let stop = match pass(&road, &arrival, request, &mut ticket).await {
-        Ok((came, scrub, usage)) => return Ok(hand_back(came, scrub, usage, ticket)),
+        Ok(Through::Answer { came, scrub, usage }) => {
+            return Ok(hand_back(came, scrub, usage, ticket));
+        }
+        Ok(Through::Upgraded {
+            response,
+            client,
+            meter,
+        }) => {
+            let notes = arrival.notes.as_deref();
+            return Ok(upgrade::join(response, client, meter, notes, ticket));
+        }
         Err(stop) => stop,
     };
     let verdict = match &stop {
@@ -65,14 +63,19 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-type Usage = super::model_traffic::usage::Reader;
+/// What a request asks of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Plain,
+    WebSocket,
+}
 
 async fn pass(
     road: &Arc<Road>,
     arrival: &Arrival,
     request: Request<Incoming>,
     ticket: &mut Ticket,
-) -> Result<(Came, Option<Scrub>, Option<Usage>), Stop> {
+) -> Result<Through, Stop> {
     let violation = arrival.notes.as_ref().and_then(|notes| notes.next());
     if let Some(violation) = violation {
         ticket.asked(
@@ -84,6 +87,7 @@ async fn pass(
         return Err(Stop::bad(violation.code, violation.sentence));
     }
     let (mut parts, body) = request.into_parts();
+    let client = parts.extensions.remove::<OnUpgrade>();
     let target = read(road, arrival, &mut parts, ticket)?;
     let path = parts.uri.path();
     if let Some(model) = &road.model
@@ -91,17 +95,26 @@ async fn pass(
         && model.covers(parts.method.as_str(), path)
     {
         let (came, usage) = model_exchange::pass(road, model, parts, body, ticket).await?;
-        return Ok((came, Some(Scrub::new(road.values.clone())), Some(usage)));
+        return Ok(Through::Answer {
+            came,
+            scrub: Some(Scrub::new(road.values.clone())),
+            usage: Some(usage),
+        });
     }
     let grant = judge(road, &target, &parts)?;
     ticket.decided(grant.decision, grant.code, Some(place(grant.at)));
-    check_shape(road, &grant, &parts, &body)?;
-    let credential = swap(road, &grant, &target, &parts)?;
-    let (came, scrub) = forward(
-        road, arrival, &target, &grant, credential, parts, body, ticket,
-    )
-    .await?;
-    Ok((came, scrub, None))
+    let client = match check_shape(road, arrival, &grant, &parts, &body)? {
+        Shape::Plain => None,
+        Shape::WebSocket => client,
+    };
+    let going = Going {
+        credential: swap(road, &grant, &target, &parts)?,
+        target,
+        parts,
+        body,
+        client,
+    };
+    forward(road, arrival, &grant, going, ticket).await
 }
 
 /// Reads what is asked for, and checks what holds for the connection.
@@ -152,9 +165,9 @@ fn with_place(stop: Stop, road: &Road) -> Stop {
 pub(super) struct Grant<'a> {
     decision: Decision,
     code: Option<&'static str>,
-    at: &'a Place,
-    reach: Reach,
-    keep_auth: bool,
+    pub(super) at: &'a Place,
+    pub(super) reach: Reach,
+    pub(super) keep_auth: bool,
     websocket: bool,
     credential: Option<&'a Credential>,
 }
@@ -223,7 +236,13 @@ fn judge<'a>(road: &'a Road, target: &Target, parts: &Parts) -> Result<Grant<'a>
 }
 
 /// What no rule can allow: bodies where none belong, upgrades, endless URLs.
-fn check_shape(road: &Road, grant: &Grant<'_>, parts: &Parts, body: &Incoming) -> Result<(), Stop> {
+fn check_shape(
+    road: &Road,
+    arrival: &Arrival,
+    grant: &Grant<'_>,
+    parts: &Parts,
+    body: &Incoming,
+) -> Result<Shape, Stop> {
     verdict::url_fits(road.judge.network(), url_bytes(parts)).map_err(Stop::Deny)?;
     let bodyless = matches!(parts.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
     if bodyless && !body.is_end_stream() {
@@ -233,35 +252,24 @@ fn check_shape(road: &Road, grant: &Grant<'_>, parts: &Parts, body: &Incoming) -
             "a GET, HEAD or OPTIONS request has a body",
         ));
     }
-    match parts.headers.get(UPGRADE) {
-        // Asked for by some clients on every plain request; ignoring it is an answer (RFC 9110, 7.8).
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"h2c") => Ok(()),
-        Some(_) if grant.websocket => Err(Stop::deny(
-            "upgrade-not-allowed",
-            grant.at,
-            "upgrades are not supported yet",
-        )),
-        Some(_) => Err(Stop::deny(
-            "upgrade-not-allowed",
-            grant.at,
-            "the rule allows no upgrade of the connection",
-        )),
-        None => Ok(()),
+    let Some(asked) = parts.headers.get(UPGRADE) else {
+        return Ok(Shape::Plain);
+    };
+    // h2c is asked for by some clients on every plain request; ignoring it is an answer (RFC 9110, 7.8).
+    if asked.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        return Ok(Shape::Plain);
     }
-}
-
-fn url_bytes(parts: &Parts) -> usize {
-    let authority = parts
-        .uri
-        .authority()
-        .map(|authority| authority.as_str().len())
-        .or_else(|| parts.headers.get(HOST).map(HeaderValue::len))
-        .unwrap_or(0);
-    let path = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    "https://".len() + authority + path
+    let web_socket = asked.as_bytes().eq_ignore_ascii_case(b"websocket")
+        && parts.method == Method::GET
+        && !arrival.h2;
+    if web_socket && grant.websocket && grant.credential.is_none() {
+        return Ok(Shape::WebSocket);
+    }
+    Err(Stop::deny(
+        "upgrade-not-allowed",
+        grant.at,
+        "the rule allows no such upgrade of the connection",
+    ))
 }
 
 /// Finds this rule's placeholder in this rule's header, and gives what stands for it on the wire.
@@ -314,247 +322,11 @@ fn swap(
     Ok(put)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the pieces of one request, each used once"
-)]
-async fn forward(
-    road: &Arc<Road>,
-    arrival: &Arrival,
-    target: &Target,
-    grant: &Grant<'_>,
-    credential: Option<(HeaderName, HeaderValue)>,
-    mut parts: Parts,
-    body: Incoming,
-    ticket: &mut Ticket,
-) -> Result<(Came, Option<Scrub>), Stop> {
-    let known_body = body.size_hint().exact().unwrap_or(0);
-    let known = url_bytes(&parts) as u64 + headers::wire_bytes(&parts.headers) + known_body;
-    let meter = Arc::new(begin(road, grant.at, &target.host, known)?);
-    ticket.meter(Arc::clone(&meter));
-    headers::clean_request(&mut parts.headers, grant.keep_auth);
-    if let Some((name, value)) = credential {
-        parts.headers.insert(name, value);
-    }
-    let scrubbed = road.knows_secret(target.scheme, &target.host, target.port);
-    if scrubbed {
-        // An encoded answer could carry the secret unseen.
-        parts
-            .headers
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
-    let attempt = Arc::new(AtomicBool::new(false));
-    let sent = if body.is_end_stream() {
-        SentBody::Empty
-    } else {
-        let watch = (!road.placeholders.is_empty()).then(|| Watch::new(road.placeholders.clone()));
-        let stream = SentStream::new(
-            body,
-            Arc::clone(&meter),
-            known_body,
-            watch,
-            Arc::clone(&attempt),
-        );
-        SentBody::Stream(Box::new(stream))
-    };
-    let goal = Goal::new(
-        target.scheme,
-        &target.host,
-        target.port,
-        grant.reach,
-        arrival.h2,
-    );
-    let request = Request::from_parts(parts, sent);
-    let result = send(road, goal, request, grant.at, ticket).await;
-    if attempt.load(Ordering::Relaxed) {
-        return Err(Stop::deny(
-            "placeholder-misplaced",
-            grant.at,
-            "a placeholder of a secret stands in the body",
-        ));
-    }
-    if meter.was_cut() {
-        return Err(spent(Spent::Upload, grant.at));
-    }
-    let came = result?;
-    if !scrubbed {
-        return Ok((came, None));
-    }
-    refuse_encoded(came.response.headers())?;
-    Ok((came, Some(Scrub::new(road.values.clone()))))
-}
-
-/// An answer that may hold a secret must be readable, or it does not pass.
-pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Stop> {
-    match headers.get(CONTENT_ENCODING) {
-        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Stop::fail(
-            "answer-encoded",
-            "the answer is encoded, though it was asked for as it is, and cannot be searched for secrets",
-        )),
-        Some(_) | None => Ok(()),
-    }
-}
-
-pub(super) fn begin(road: &Road, at: &Place, host: &str, known: u64) -> Result<Meter, Stop> {
-    road.budgets
-        .begin(host, known)
-        .map_err(|which| spent(which, at))
-}
-
-fn spent(which: Spent, at: &Place) -> Stop {
-    let sentence = match which {
-        Spent::Requests => {
-            "the run's number of requests to this host is used up (network.limits.requests)"
-        }
-        Spent::Upload => "the run's bytes sent to this host are used up (network.limits.upload)",
-        Spent::Hosts => "the run's number of different hosts is used up",
-    };
-    Stop::deny(which.code(), at, sentence)
-}
-
-/// Sends a request over a kept or a new connection. One that was kept may just have been closed; then it is sent once more,
-/// but only if nothing of it had gone out.
-pub(super) async fn send(
-    road: &Arc<Road>,
-    goal: Goal,
-    mut request: Request<SentBody>,
-    at: &Place,
-    ticket: &mut Ticket,
-) -> Result<Came, Stop> {
-    *request.version_mut() = Version::HTTP_11;
-    request.headers_mut().remove(HOST);
-    let mut line = road
-        .upstreams
-        .line(&goal)
-        .await
-        .map_err(|error| no_line(&error, at, ticket))?;
-    loop {
-        ticket.address(line.class);
-        address_to(&mut request, &goal, &line)?;
-        let (reused, class) = (line.reused, line.class);
-        let (result, sender) = match line.sender {
-            Sender::H1(mut sender) => (
-                within(sender.try_send_request(request)).await?,
-                Some(sender),
-            ),
-            Sender::H2(mut sender) => (within(sender.try_send_request(request)).await?, None),
-        };
-        let mut error = match result {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Stop::fail(
-                    "upstream-http",
-                    "the other side switches protocols unasked",
-                ));
-            }
-            Ok(response) => {
-                ticket.status(response.status().as_u16());
-                let upstreams = Arc::clone(&road.upstreams);
-                let lease = sender.map(|sender| Lease {
-                    upstreams,
-                    goal,
-                    sender,
-                    class,
-                });
-                return Ok(Came { response, lease });
-            }
-            Err(error) => error,
-        };
-        let Some(again) = error.take_message().filter(|_| reused) else {
-            return Err(Stop::fail(
-                "upstream-broke",
-                "the other side closed the connection or broke HTTP",
-            ));
-        };
-        request = again;
-        line = road
-            .upstreams
-            .new_line(&goal)
-            .await
-            .map_err(|error| no_line(&error, at, ticket))?;
-    }
-}
-
-async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Stop> {
-    tokio::time::timeout(ANSWER_WAIT, answer)
-        .await
-        .or(Err(Stop::Fail {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            code: "upstream-timeout",
-            sentence: "the other side did not answer in time".to_owned(),
-        }))
-}
-
-/// Writes the target in the form that the line speaks: path and Host over HTTP/1, the whole URL over HTTP/2.
-fn address_to(request: &mut Request<SentBody>, goal: &Goal, line: &Line) -> Result<(), Stop> {
-    let unspeakable = || Stop::bad("target-invalid", "the URL cannot be written");
-    let host = if goal.host.contains(':') {
-        format!("[{}]", goal.host)
-    } else {
-        goal.host.clone()
-    };
-    let authority = match (goal.scheme_is_tls, goal.port) {
-        (true, 443) | (false, 80) => host,
-        (_, port) => format!("{host}:{port}"),
-    };
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
-    match &line.sender {
-        Sender::H1(_) => {
-            *request.uri_mut() = path.parse::<Uri>().map_err(|_not_a_uri| unspeakable())?;
-            let value = HeaderValue::from_str(&authority).map_err(|_not_a_value| unspeakable())?;
-            request.headers_mut().insert(HOST, value);
-        }
-        Sender::H2(_) => {
-            *request.uri_mut() = Uri::builder()
-                .scheme("https")
-                .authority(authority)
-                .path_and_query(path)
-                .build()
-                .map_err(|_not_a_uri| unspeakable())?;
-            request.headers_mut().remove(HOST);
-        }
-    }
-    Ok(())
-}
-
-/// Why nothing could be sent. The class of a refused address is told, the address is not.
-pub(super) fn no_line(error: &NoLine, at: &Place, ticket: &mut Ticket) -> Stop {
-    ticket.unsent();
-    match error {
-        NoLine::Road(NoRoad::Refused(class)) => {
-            ticket.address(class);
-            Stop::deny(
-                "address-not-allowed",
-                at,
-                format!(
-                    "the name leads to an address of the class {class}, which this rule does not reach"
-                ),
-            )
-        }
-        NoLine::Road(NoRoad::NoAddress) => Stop::fail("name-not-found", "the name has no address"),
-        NoLine::Dial(error) => Stop::fail(
-            "upstream-unreachable",
-            format!("nothing answers at the name's address: {}", error.kind()),
-        ),
-        NoLine::Tls(error) => Stop::fail(
-            "upstream-tls",
-            format!("the other side does not prove its name: {error}"),
-        ),
-        NoLine::Http(error) => Stop::fail(
-            "upstream-broke",
-            format!("the other side broke HTTP at once: {error}"),
-        ),
-    }
-}
-
 /// The answer as the agent gets it.
 fn hand_back(
     came: Came,
     mut scrub: Option<Scrub>,
-    usage: Option<Usage>,
+    usage: Option<Reader>,
     mut ticket: Ticket,
 ) -> Response<AnswerBody> {
     let (mut parts, incoming) = came.response.into_parts();

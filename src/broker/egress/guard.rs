@@ -30,7 +30,6 @@ impl Notes {
         heads.pop_front().flatten()
     }
 
-    #[expect(dead_code, reason = "upgrades come with WebSocket")]
     /// From here on the bytes are no longer HTTP.
     pub(super) fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Release);

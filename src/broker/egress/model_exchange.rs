@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use super::body::SentBody;
 use super::budget::Meter;
-use super::exchange::{Came, refuse_encoded, send};
 use super::log::Decision;
 use super::model_gate::ModelGate;
 use super::model_traffic::{BODY_BYTES_MAX, Reviewed, usage::Reader};
 use super::refusal::{Stop, place};
 use super::resolve::Reach;
 use super::road::Road;
+use super::sending::{Came, refuse_encoded, send};
 use super::ticket::Ticket;
 use super::upstream::Goal;
 

@@ -30,7 +30,7 @@ use super::road::Road;
 use super::scrub::Needles;
 use super::setup::{EgressSetup, Proxy, ProxyAuth, SETUP_BYTES_MAX, random_hex};
 use super::upstream::Upstreams;
-use super::{door, proxy, roots};
+use super::{door, lockdown, proxy, roots};
 use crate::policy::verdict::Judge;
 
 /// Threads that serve.
@@ -75,6 +75,7 @@ fn run(line: &UnixStream) -> Result<(), EgressError> {
         .map_err(EgressError::Start)?;
     let log = Arc::new(Log::new(log));
     let made = make(setup, Arc::clone(&log))?;
+    lockdown::lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(LOOKUPS_AT_ONCE_MAX)

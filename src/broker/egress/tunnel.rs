@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::net::TcpStream;
 
 use super::budget::Meter;
-use super::exchange::{begin, no_line};
 use super::log::{Decision, Tls};
 use super::refusal::{Stop, place};
 use super::resolve::Reach;
 use super::road::Road;
+use super::sending::{begin, no_line};
 use super::target::Bound;
 use super::ticket::Ticket;
 use super::upstream::Goal;
@@ -22,7 +22,7 @@ use crate::policy::model::Rule;
 use crate::policy::verdict::Scheme;
 
 /// Bytes that are moved at once in either direction.
-const COPY_BYTES: usize = 64 << 10;
+pub(super) const COPY_BYTES: usize = 64 << 10;
 
 /// Passes a tunnel until either side ends it or its budget is spent. A refusal closes it: inside nothing can be answered.
 pub(super) async fn pass(
@@ -70,11 +70,7 @@ async fn carry(
     let broken = |_error: io::Error| Stop::fail("upstream-broke", "the tunnel broke");
     upstream.write_all(&read).await.map_err(broken)?;
     drop(read);
-    let mut counted = Counted {
-        inner: client,
-        meter: &meter,
-        received: 0,
-    };
+    let mut counted = Counted::new(client, meter);
     let result =
         copy_bidirectional_with_sizes(&mut counted, &mut upstream, COPY_BYTES, COPY_BYTES).await;
     ticket.received(counted.received);
@@ -84,13 +80,23 @@ async fn carry(
 }
 
 /// The client's side: what is read from it goes out and is counted first.
-struct Counted<'a> {
-    inner: TcpStream,
-    meter: &'a Meter,
-    received: u64,
+pub(super) struct Counted<S> {
+    inner: S,
+    meter: Arc<Meter>,
+    pub(super) received: u64,
 }
 
-impl AsyncRead for Counted<'_> {
+impl<S> Counted<S> {
+    pub(super) fn new(inner: S, meter: Arc<Meter>) -> Self {
+        Self {
+            inner,
+            meter,
+            received: 0,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +115,7 @@ impl AsyncRead for Counted<'_> {
     }
 }
 
-impl AsyncWrite for Counted<'_> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

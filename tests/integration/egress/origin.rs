@@ -63,6 +63,11 @@ impl Origin {
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a leaf with the name of its issuer for a self-signed one.
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "test authority");
         let ca = CertifiedIssuer::self_signed(params, ca_key).unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
         let acceptor = names.map(|names| {
