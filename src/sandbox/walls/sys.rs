@@ -5,6 +5,8 @@
     reason = "these kernel calls have no safe wrapper; each block says why its demands hold"
 )]
 
+pub mod notify;
+
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;

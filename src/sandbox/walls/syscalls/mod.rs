@@ -10,6 +10,7 @@ use seccompiler::{
 
 use super::{Fault, sys};
 
+pub mod notify;
 pub mod table;
 
 use table::{Row, Scope};
