@@ -13,4 +13,5 @@ pub mod protect;
 pub mod resolver;
 pub mod scene;
 pub mod stage;
+pub mod supervisor;
 pub mod walls;

@@ -10,6 +10,7 @@ mod house;
 mod model_traffic;
 mod policy;
 mod sanitize;
+mod supervisor;
 mod verdict;
 mod workflows;
 mod workspace;
