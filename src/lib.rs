@@ -8,6 +8,7 @@ pub mod broker;
 pub mod changeset;
 pub mod cli;
 pub mod console;
+pub mod demo;
 pub mod event;
 pub mod gate;
 pub mod names;

@@ -9,6 +9,7 @@ use tagout::agent;
 use tagout::broker::{egress, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
+use tagout::demo;
 use tagout::outcome::Outcome;
 use tagout::wire;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         )),
         Command::Report(args) => code(reports::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
+        Command::Demo(args) => ExitCode::from(demo::run(&args)),
         Command::Agent(args) => ExitCode::from(agent::run(&args)),
         Command::Egress(args) => ExitCode::from(egress::command::run(&args)),
         Command::Run(_)
@@ -38,8 +40,7 @@ fn main() -> ExitCode {
         | Command::Publish(_)
         | Command::Approval(_)
         | Command::Check(_)
-        | Command::Doctor(_)
-        | Command::Demo(_) => {
+        | Command::Doctor(_) => {
             console::notice("tagout: this command is not built yet");
             ExitCode::from(Outcome::Internal.code())
         }

@@ -173,7 +173,7 @@ fn json(bytes: &[u8]) -> Result<Value, AnswerError> {
 }
 
 /// An error with its causes: reqwest's own text says only that sending failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

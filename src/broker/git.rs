@@ -7,6 +7,7 @@
 //! purpose, so that a checkout that root made can be read. References are plain files and are read by `refs`.
 
 pub mod refs;
+pub mod sample;
 
 use std::fmt;
 use std::fs;

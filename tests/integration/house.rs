@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("broker",    &["scratch", "event", "gate", "policy", "changeset", "sanitize", "report", "wire", "cli", "console", "names", "outcome"]),
     ("sandbox",   &["scratch", "wire", "console", "names", "outcome"]),
     ("agent",     &["wire", "cli", "console", "names", "outcome"]),
+    ("demo",      &["broker", "cli", "console", "names", "outcome"]),
 ];
 
 /// A foreign crate and the paths under which it may be named.

@@ -1,6 +1,7 @@
 //! What the model can do: a handful of tools, all of them inside the walls.
 //! It must never fail the run because of what a model wrote; a wrong call is answered in words.
 
+mod fetch;
 mod files;
 mod image;
 mod shell;
@@ -90,6 +91,18 @@ pub(super) const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "fetch",
+        description: "Sends one HTTP request and shows the status and the body. The network reaches only what the project's policy allows; a \
+            denial says which policy line decided.",
+        parameters: || {
+            json!({"type": "object", "properties": {
+                "url": {"type": "string"},
+                "method": {"type": "string", "description": "Default GET."},
+                "body": {"type": "string"}
+            }, "required": ["url"], "additionalProperties": false})
+        },
+    },
+    Tool {
         name: "view_image",
         description: "Shows a PNG, JPEG, GIF or WebP file as a picture.",
         parameters: || {
@@ -143,6 +156,7 @@ pub(super) fn headline(call: &Call) -> String {
             format!("apply_patch: {}", files.join(", "))
         }
         "read_file" | "view_image" => format!("{} {}", call.name, word("path")),
+        "fetch" => format!("fetch {} {}", word("method"), word("url")),
         "finish" => format!("finish: {}", word("title")),
         other => other.to_owned(),
     }
@@ -181,6 +195,7 @@ impl Toolbox {
                     patch::apply(&self.workspace, &patch).map_err(|error| error.to_string())?;
                 format!("done:\n{}", done.join("\n"))
             }
+            "fetch" => fetch::run(read(call)?).await?,
             "read_file" => files::read(&self.workspace, &read(call)?)?,
             "view_image" => {
                 let image = image::view(&self.workspace, &read(call)?)?;
