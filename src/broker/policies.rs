@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::cli::PolicyCommand;
 use crate::console;
 use crate::outcome::Outcome;
+use crate::policy::lint;
 use crate::policy::model::{Place, Policy};
-use crate::policy::parse::{self, Fault, yaml};
+use crate::policy::parse::{self, Fault, Places, yaml};
 use crate::policy::request::{Asked, REQUEST_BYTES_MAX};
 use crate::policy::verdict::{self, Denial, Judge, Verdict};
 use crate::policy::{schema, show};
@@ -50,9 +51,13 @@ pub fn run(command: &PolicyCommand) -> ExitCode {
 /// # Errors
 /// All faults of the file, or the one that it cannot be read.
 pub fn load(file: &Path) -> Result<Policy, Vec<Fault>> {
+    load_placed(file).map(|(policy, _places)| policy)
+}
+
+fn load_placed(file: &Path) -> Result<(Policy, Places), Vec<Fault>> {
     let name = file.display().to_string();
     let text = read(file, &name).map_err(|fault| vec![fault])?;
-    parse::parse(&name, &text)
+    parse::parse_placed(&name, &text)
 }
 
 /// One line a fault, as `policy check` prints them.
@@ -100,8 +105,11 @@ fn read(file: &Path, name: &str) -> Result<String, Fault> {
 }
 
 fn check(file: &Path) -> u8 {
-    match load(file) {
-        Ok(policy) => {
+    match load_placed(file) {
+        Ok((policy, places)) => {
+            for warning in lint::lint(&policy, &places) {
+                console::notice(&warning.to_string());
+            }
             let rules = policy.network.allow.len();
             let word = if rules == 1 { "rule" } else { "rules" };
             console::answer(&format!(

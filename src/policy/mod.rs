@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod host;
 mod index;
 pub mod keys;
+pub mod lint;
 pub mod model;
 pub mod parse;
 pub mod path;

@@ -6,8 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use proptest::prelude::*;
 use tagout::policy::keys::{self, Shape};
+use tagout::policy::lint::lint;
 use tagout::policy::model::{Network, Policy};
-use tagout::policy::parse::{parse, yaml};
+use tagout::policy::parse::{parse, parse_placed, yaml};
 use tagout::policy::{show, supported};
 
 const DEFAULT: &str = include_str!("../../policies/default.yml");
@@ -220,6 +221,9 @@ const WRONG: &[(&str, &str)] = &[
     ("version: 1\nnetwork: {allow: [{host: a.example, paths: ['/a/**/b']}]}", "p.yml:2:45"),
     ("version: 1\nnetwork: {allow: [{host: a.example, websocket: true}]}", "p.yml:2:48"),
     ("version: 1\nnetwork: {allow: [{host: '*.a.example', methods: [GET], paths: [/x], credential: {header: a, value: '${K}'}}]}", "p.yml:2:70"),
+    ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: '*.example', tls: inspect}, {host: m.example, tls: tunnel}]}", "p.yml:3:26"),
+    ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: m.example, tls: tunnel}]}", "p.yml:3:37"),
+    ("version: 1\nnetwork: {allow: [{host: m.a.example, tls: tunnel}, {host: '*.a.example'}]}", "p.yml:2:39"),
     ("version: 1\nchanges: {allow: ['[']}", "p.yml:2:19"),
     ("version: 1\npull-request: {branch-prefix: 'refs/heads/'}", "p.yml:2:31"),
     ("version: 1\npull-request: {draft: false}", "p.yml:2:23"),
@@ -595,4 +599,78 @@ fn test_answers_each_request_and_denies_what_it_cannot_read() {
         ]
     );
     assert_eq!(code, 1);
+}
+
+/// Codes and lines of the warnings of a valid policy.
+fn warnings(text: &str) -> Vec<(&'static str, u32)> {
+    let (policy, places) = parse_placed("p.yml", text).expect("valid");
+    lint(&policy, &places)
+        .iter()
+        .map(|warning| (warning.code, warning.fault.at.line))
+        .collect()
+}
+
+#[test]
+fn defaults_and_narrow_rules_give_no_warning() {
+    assert_eq!(warnings(DEFAULT), []);
+    let narrow = "version: 1\nnetwork:\n  allow:\n    - {host: github.com}\n    - {host: api.github.com, methods: [POST], paths: [/repos/o/r/issues]}\n    - {host: registry.npmjs.org, methods: [POST], paths: [/-/npm/v1/security/advisories/bulk]}\n    - {host: a.example, paths: [/v1/x]}\n    - {host: a.example, paths: ['/v1/**']}\n    - {host: 10.0.0.1, private: true}\n";
+    assert_eq!(warnings(narrow), []);
+}
+
+#[test]
+fn unwise_rules_are_warned_of_with_their_line() {
+    let text = "version: 1
+agent: {model: {name: m, base-url: https://m.example/v1, key: K}, limits: {wall-time: 2h}}
+tasks: {a: {prompt: x, schedule: '1 2 3 4 5'}}
+filesystem: {read-only: [.git]}
+environment: {set: {PATH: /x}}
+changes:
+  allow: []
+  protect: ['.github/**']
+network:
+  allow:
+    - {host: github.com, methods: [POST]}
+    - {host: '*.amazonaws.com', methods: [PUT]}
+    - {host: t.example, tls: tunnel, auth: pass}
+    - {host: registry.npmjs.org, methods: [PUT], paths: ['/**']}
+    - {host: '*.b.example', paths: ['/v1/**']}
+    - {host: a.b.example, paths: ['/v1/x/*', /v1/y], methods: [GET]}
+    - {host: '*.b.example', paths: ['/v1/**'], methods: [POST]}
+    - {host: m.example, methods: [POST]}
+    - {host: 10.0.0.1}
+";
+    assert_eq!(
+        warnings(text),
+        [
+            ("time-cut", 2),
+            ("schedule-without-owner", 3),
+            ("read-only-weakened", 4),
+            ("no-effect", 5),
+            ("nothing-allowed", 7),
+            ("protect-weakened", 8),
+            ("open-upload", 11),
+            ("open-upload", 12),
+            ("tunnel-not-inspected", 13),
+            ("no-effect", 13),
+            ("auth-pass", 13),
+            ("registry-write", 14),
+            ("rule-shadowed", 16),
+            ("model-host-open", 18),
+            ("address-unreachable", 19),
+        ]
+    );
+}
+
+#[test]
+fn check_prints_warnings_on_stderr_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yml");
+    std::fs::write(&file, "version: 1\nchanges: {allow: []}\n").unwrap();
+    let output = tagout(&["policy", "check", file.to_str().unwrap()], b"");
+    assert_eq!(output.status.code(), Some(0));
+    let expected = format!(
+        "{}:2:11: warning: an empty list allows no change at all; name what may change, as in [\"src/**\"] [nothing-allowed]\n",
+        file.display()
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
 }

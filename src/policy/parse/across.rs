@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::decode::Section;
+use super::decode::{self, Section};
 use super::yaml::{Node, Wrong};
 use crate::policy::host;
 use crate::policy::model::{AgentKind, HostPattern, TlsMode};
@@ -23,6 +23,7 @@ pub(super) fn check(file: &Arc<str>, root: &Node, faults: &mut Vec<Wrong>) {
         credential(section, faults);
     }
     two_roads(&rules, faults);
+    model_tunnel(&top.section("agent").section("model"), &rules, faults);
 }
 
 fn agent(section: &Section<'_>, faults: &mut Vec<Wrong>) {
@@ -134,6 +135,34 @@ fn two_roads(rules: &[Section<'_>], faults: &mut Vec<Wrong>) {
                 what,
                 "keep one of the two rules for this host and port".to_owned(),
             ));
+        }
+    }
+}
+
+/// Through a tunnel the agent could say anything to the model's host, past the rule that bounds what a model is asked.
+fn model_tunnel(model: &Section<'_>, rules: &[Section<'_>], faults: &mut Vec<Wrong>) {
+    let Some(endpoint) = decode::model(model).and_then(|model| model.rule()) else {
+        return;
+    };
+    for section in rules
+        .iter()
+        .filter(|section| section.word("tls") == Some(TlsMode::Tunnel))
+    {
+        let host = section
+            .text("host")
+            .and_then(|text| host::pattern(&text).ok());
+        let covers = host.is_some_and(|host| overlap(&host, &endpoint.host));
+        let port = section
+            .ports()
+            .iter()
+            .any(|port| endpoint.ports.contains(port));
+        if let (true, true, Some(at)) = (covers, port, section.mark("tls")) {
+            fault(
+                faults,
+                at,
+                "this tunnel leads past the model's own rule",
+                "remove it; `agent.model` needs no rule",
+            );
         }
     }
 }

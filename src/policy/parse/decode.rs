@@ -1,7 +1,7 @@
 //! From a checked tree to a `Policy`: what is not written keeps its default.
 //! It must never invent a value for what was written wrongly; such a file has faults and is refused as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,31 @@ pub(super) fn decode(file: &Arc<str>, root: &Node) -> Policy {
     }
 }
 
+/// Collects where the keys stand, by dotted path; items of lists have none.
+pub(super) fn places(file: &Arc<str>, node: &Node, path: &str, found: &mut HashMap<String, Place>) {
+    let Value::Map(entries) = &node.value else {
+        return;
+    };
+    for (key, value) in entries {
+        if let Value::Text(name) = &key.value {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            places(file, value, &path, found);
+            found.insert(
+                path,
+                Place {
+                    file: Arc::clone(file),
+                    line: key.at.line,
+                    column: key.at.column,
+                },
+            );
+        }
+    }
+}
+
 fn triggers(section: &Section<'_>, default: Triggers) -> Triggers {
     let comment = section.section("comment");
     Triggers {
@@ -82,7 +107,8 @@ fn agent(section: &Section<'_>, default: Agent) -> Agent {
     }
 }
 
-fn model(section: &Section<'_>) -> Option<Model> {
+/// The model, if it is whole.
+pub(super) fn model(section: &Section<'_>) -> Option<Model> {
     Some(Model {
         api: section
             .word("api")

@@ -4,6 +4,7 @@
 //! The text becomes a tree with places (`yaml`), the tree is held against the description of the keys (`shape`) and
 //! against itself (`across`), and only a tree without a fault becomes a policy (`decode`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{Place, Policy};
@@ -33,6 +34,38 @@ pub const FAULTS_MAX: usize = 100;
 /// # Errors
 /// All faults of the file at once (at most [`FAULTS_MAX`]), in the order of their places.
 pub fn parse(file: &str, text: &str) -> Result<Policy, Vec<Fault>> {
+    parse_placed(file, text).map(|(policy, _places)| policy)
+}
+
+/// Where the keys of a policy are written.
+#[derive(Clone, Debug)]
+pub struct Places {
+    keys: HashMap<String, Place>,
+    first: Place,
+}
+
+impl Places {
+    /// The place of a key by its dotted path, or of the nearest key around it that is written, or the first line.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Place {
+        let mut key = key;
+        loop {
+            if let Some(place) = self.keys.get(key) {
+                return place.clone();
+            }
+            match key.rsplit_once('.') {
+                Some((around, _)) => key = around,
+                None => return self.first.clone(),
+            }
+        }
+    }
+}
+
+/// As [`parse`], with the places of the keys, for warnings.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_placed(file: &str, text: &str) -> Result<(Policy, Places), Vec<Fault>> {
     let file: Arc<str> = Arc::from(file);
     read(&file, text).map_err(|mut wrongs| {
         wrongs.sort();
@@ -51,13 +84,22 @@ pub fn parse(file: &str, text: &str) -> Result<Policy, Vec<Fault>> {
     })
 }
 
-fn read(file: &Arc<str>, text: &str) -> Result<Policy, Vec<yaml::Wrong>> {
+fn read(file: &Arc<str>, text: &str) -> Result<(Policy, Places), Vec<yaml::Wrong>> {
     let (root, mut faults) = yaml::read(text).map_err(|wrong| vec![wrong])?;
     shape::check(&root, &mut faults);
     across::check(file, &root, &mut faults);
     if faults.is_empty() {
         yaml::agree(text, &root).map_err(|wrong| vec![wrong])?;
-        Ok(decode::decode(file, &root))
+        let mut places = Places {
+            keys: HashMap::new(),
+            first: Place {
+                file: Arc::clone(file),
+                line: 1,
+                column: 1,
+            },
+        };
+        decode::places(file, &root, "", &mut places.keys);
+        Ok((decode::decode(file, &root), places))
     } else {
         Err(faults)
     }
