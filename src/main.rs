@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.command {
+        Command::Approval(args) => code(tagout::broker::approval::command(&args)),
         Command::Policy { command } => policies::run(&command),
         Command::Sandbox(args) => ExitCode::from(tagout::broker::launch::sandbox(
             &args,
@@ -38,7 +39,6 @@ fn main() -> ExitCode {
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
-        | Command::Approval(_)
         | Command::Check(_)
         | Command::Doctor(_) => {
             console::notice("tagout: this command is not built yet");

@@ -2,6 +2,7 @@
 //! It must never run or interpret what the agent wrote.
 
 pub mod agents;
+pub mod approval;
 pub mod collect;
 pub mod egress;
 pub mod forge;

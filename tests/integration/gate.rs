@@ -561,3 +561,13 @@ fn codes_are_kebab_case_and_differ() {
             .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     }));
 }
+
+#[test]
+fn documented_refusals_are_the_ones_that_exist() {
+    let documented = include_str!("../../docs/refusals.md");
+    assert!(
+        documented.contains(&tagout::gate::refusal::table()),
+        "docs/refusals.md is to hold:\n{}",
+        tagout::gate::refusal::table()
+    );
+}

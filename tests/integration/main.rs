@@ -1,11 +1,15 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
 mod agent;
+mod approval;
 mod changes;
 mod check;
 mod documents;
 mod egress;
 mod gate;
+mod github;
+#[path = "../github/mod.rs"]
+mod github_server;
 mod house;
 mod model_traffic;
 mod policy;

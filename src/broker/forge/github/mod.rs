@@ -7,6 +7,7 @@ pub mod error;
 mod facts;
 mod identity;
 mod propose;
+pub mod release;
 mod shapes;
 pub mod status;
 pub mod talk;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use octocrab::Octocrab;
 
+use crate::broker::surroundings::Surroundings;
 use crate::names::{Repository, Secret};
 use call::Caller;
 use error::ForgeError;
@@ -39,6 +41,29 @@ pub struct Endpoint {
 pub struct GitHub {
     caller: Caller,
     repository: Repository,
+}
+
+impl Endpoint {
+    /// Reads the place out of what the runner says; github.com where it says nothing.
+    /// None where there is no token.
+    #[must_use]
+    pub fn of(surroundings: &Surroundings, repository: &Repository) -> Option<Self> {
+        let api_url = surroundings
+            .api_url
+            .clone()
+            .unwrap_or_else(|| "https://api.github.com".to_owned());
+        // GitHub Enterprise Server has GraphQL beside `/api/v3`, at `/api/graphql`.
+        let graphql_url = surroundings.graphql_url.clone().unwrap_or_else(|| {
+            let place = api_url.trim_end_matches('/');
+            format!("{}/graphql", place.strip_suffix("/v3").unwrap_or(place))
+        });
+        Some(Self {
+            api_url,
+            graphql_url,
+            repository: repository.clone(),
+            token: surroundings.token.clone()?,
+        })
+    }
 }
 
 impl GitHub {

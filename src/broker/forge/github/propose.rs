@@ -182,8 +182,7 @@ impl GitHub {
         })
     }
 
-    /// Whether we made this commit for this task: our account as author under GitHub's own signature, or else our mark
-    /// on it. An author's address alone is free text.
+    /// Whether we made this commit for this task. An author's address alone is free text.
     pub(super) async fn is_ours(
         &self,
         commit: &ObjectId,
@@ -193,15 +192,29 @@ impl GitHub {
         let path = self.path(&format!("commits/{commit}"));
         let found: RawCommit = self.caller.get(&path).await?;
         let task = Trailers::read(&found.commit.message).is_some_and(|read| read.task == task_id);
-        let author = found.author.is_some_and(|author| author.id == me.id);
-        if !task || !author {
+        Ok(task && self.is_by_us(commit, &found, me).await?)
+    }
+
+    /// Whether our account made this commit: by GitHub's own signature over it as author, or else by our mark on it.
+    pub(super) async fn is_by_us(
+        &self,
+        id: &ObjectId,
+        commit: &RawCommit,
+        me: &Identity,
+    ) -> Result<bool, ForgeError> {
+        if commit
+            .author
+            .as_ref()
+            .is_none_or(|author| author.id != me.id)
+        {
             return Ok(false);
         }
-        let signed = found.commit.verification.is_some_and(|it| it.verified)
-            && found
+        let signed = commit.commit.verification.is_some_and(|it| it.verified)
+            && commit
                 .committer
+                .as_ref()
                 .is_some_and(|committer| committer.login == WEB_FLOW);
-        Ok(signed || self.has_status_by(commit, PUBLISHED, me.id).await?)
+        Ok(signed || self.has_status_by(id, PUBLISHED, me.id).await?)
     }
 
     /// The open pull request of our branch.

@@ -145,4 +145,5 @@ pub(super) struct RawStatus {
     pub(super) state: String,
     pub(super) description: Option<String>,
     pub(super) creator: Option<RawId>,
+    pub(super) created_at: Option<String>,
 }

@@ -79,6 +79,23 @@ impl GitHub {
         }))
     }
 
+    /// When this account first put a status of this context on the commit, by the server's clock.
+    pub(super) async fn first_status_by(
+        &self,
+        commit: &ObjectId,
+        context: &str,
+        account: u64,
+    ) -> Result<Option<String>, ForgeError> {
+        let statuses = self.statuses(commit).await?;
+        Ok(statuses
+            .into_iter()
+            .filter(|status| {
+                status.context == context && status.creator.is_some_and(|found| found.id == account)
+            })
+            .filter_map(|status| status.created_at)
+            .min())
+    }
+
     async fn newest_status(
         &self,
         commit: &ObjectId,

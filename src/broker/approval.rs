@@ -1,0 +1,380 @@
+//! `tagout approval`: judges whether a human has released a pull request, and sets the light on its head.
+//! It must never set green on a guess: what cannot be established is pending.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::broker::forge::github::error::ForgeError;
+use crate::broker::forge::github::release::Ours;
+use crate::broker::forge::github::status::Light;
+use crate::broker::forge::github::{Endpoint, GitHub, Identity};
+use crate::broker::outputs;
+use crate::broker::surroundings::Surroundings;
+use crate::cli::ApprovalArgs;
+use crate::console;
+use crate::event::{Event, EventError, IssueKind, Kind, PAYLOAD_BYTES_MAX};
+use crate::gate::GITHUB_ACTIONS_BOT;
+use crate::gate::approval::{Code, Decision, Missing, decide};
+use crate::names::Repository;
+use crate::outcome::Outcome;
+use crate::policy::model::Policy;
+use crate::policy::parse;
+
+/// Why nothing could be judged.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Usage(String),
+    #[error("the event cannot be read")]
+    Event(#[from] EventError),
+    #[error("{path} cannot be read")]
+    File {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the policy is wrong:\n{0}")]
+    Policy(String),
+    #[error("the approval could not be established")]
+    Forge(#[from] ForgeError),
+    #[error("no runtime can be started")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl Fault {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Usage(_) | Self::File { .. } | Self::Event(_) => Outcome::Usage,
+            Self::Policy(_) => Outcome::PolicyInvalid,
+            // GitHub did not say: that is pending, never approved.
+            Self::Forge(_) => Outcome::Pending,
+            Self::Runtime(_) => Outcome::Internal,
+        }
+    }
+}
+
+/// The object of `--json`.
+#[derive(Debug, Serialize)]
+struct Answer {
+    outcome: &'static str,
+    pull: Option<u64>,
+    head: Option<String>,
+    approved_by: Vec<String>,
+    missing: Vec<Entry>,
+    /// Whether any workflow of the repository could set the same green light.
+    advisory: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    code: &'static str,
+    sentence: String,
+}
+
+impl Answer {
+    fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome: outcome.word(),
+            pull: None,
+            head: None,
+            approved_by: Vec::new(),
+            missing: Vec::new(),
+            advisory: false,
+        }
+    }
+}
+
+/// Runs the command: prints the decision, sets the light and the step output.
+#[must_use]
+pub fn command(args: &ApprovalArgs) -> Outcome {
+    let surroundings = Surroundings::read();
+    let (outcome, answer) = match judge(args, &surroundings) {
+        Ok(end) => end,
+        Err(fault) => {
+            console::notice(&format!("tagout: {}", whole(&fault)));
+            let mut answer = Answer::new(fault.outcome());
+            answer.missing.push(Entry {
+                code: Code::NotEstablished.word(),
+                sentence: fault.to_string(),
+            });
+            (fault.outcome(), answer)
+        }
+    };
+    if args.json {
+        let text = serde_json::to_string(&answer).expect("plain texts and numbers are JSON");
+        console::answer(&text);
+    } else {
+        console::answer(&spoken(&answer));
+    }
+    if let Some(file) = &surroundings.output
+        && let Err(error) = outputs::set(file, &[("outcome", outcome.word())])
+    {
+        console::notice(&format!(
+            "tagout: the step output could not be set: {error}"
+        ));
+    }
+    outcome
+}
+
+fn judge(args: &ApprovalArgs, surroundings: &Surroundings) -> Result<(Outcome, Answer), Fault> {
+    let event = event(args, surroundings)?;
+    let repository = repository(event.as_ref(), surroundings)?;
+    let endpoint = Endpoint::of(surroundings, &repository)
+        .ok_or_else(|| Fault::Usage("GITHUB_TOKEN is not set".to_owned()))?;
+    let number = match (args.pull, event.as_ref().map(Event::kind)) {
+        (Some(number), _) => Some(number),
+        (None, Some(Kind::Pull { number, .. })) => Some(*number),
+        (None, Some(Kind::Comment(commented))) => match commented.issue.kind {
+            IssueKind::Pull => Some(commented.issue.number),
+            IssueKind::Issue => None,
+        },
+        (None, Some(Kind::MergeGroup { reference, .. })) => queued(reference),
+        (None, Some(Kind::Schedule { .. } | Kind::Dispatch { .. } | Kind::Other)) => None,
+        (None, None) => {
+            return Err(Fault::Usage(
+                "which pull request? Give --pull N, or an event".to_owned(),
+            ));
+        }
+    };
+    let Some(number) = number else {
+        return Ok((Outcome::Ignored, Answer::new(Outcome::Ignored)));
+    };
+    let group = match event.as_ref().map(Event::kind) {
+        Some(Kind::MergeGroup { head, .. }) => Some(head.clone()),
+        _ => None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Fault::Runtime)?;
+    runtime.block_on(async {
+        let github = GitHub::connect(endpoint).await?;
+        let policy = policy(args, surroundings, &github).await?;
+        let asked = if args.pull.is_some() {
+            Asked::ByNumber
+        } else {
+            Asked::ByEvent
+        };
+        one(&github, &policy, number, asked, group).await
+    })
+}
+
+/// How a pull request came to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// `--pull N`: it is judged whatever it is.
+    ByNumber,
+    /// An event: what is not Tagout's is none of our business.
+    ByEvent,
+}
+
+/// Judges one pull request and sets its light.
+async fn one(
+    github: &GitHub,
+    policy: &Policy,
+    number: u64,
+    asked: Asked,
+    group: Option<String>,
+) -> Result<(Outcome, Answer), Fault> {
+    let me = github.identity().await;
+    let found = github.release_facts(number, policy, &me).await?;
+    let head = match &group {
+        // The queue asks about a commit of its own; the pull request is judged by its own head.
+        Some(head) => head.parse().map_err(ForgeError::Word)?,
+        None => found.facts.head.clone(),
+    };
+    let established = found.facts.not_established.is_empty();
+    let foreign = found.ours == Ours::No && asked == Asked::ByEvent && established;
+    let (outcome, light, words, decision) = if foreign {
+        let words = "not a proposal of Tagout".to_owned();
+        (Outcome::Ignored, Light::Green, words, None)
+    } else {
+        let decision = decide(&found.facts, &policy.approval);
+        let (outcome, light, words) = described(&decision);
+        (outcome, light, words, Some(decision))
+    };
+    let advisory = is_advisory(&me);
+    let context = &policy.approval.context;
+    let set = github.set_light(&head, context, light, &words, None).await;
+    let mut answer = Answer::new(outcome);
+    answer.pull = Some(number);
+    answer.head = Some(found.facts.head.to_string());
+    answer.advisory = advisory;
+    match decision {
+        Some(Decision::Approved { by }) => answer.approved_by = by,
+        Some(Decision::Pending { missing }) => {
+            answer.missing = missing.into_iter().map(entry).collect();
+        }
+        None => {}
+    }
+    if let Err(error) = set {
+        console::notice(&format!("tagout: the light could not be set: {error}"));
+        if light == Light::Green {
+            // Nobody would see the green light, so nothing was released.
+            answer.outcome = Outcome::ForgeFailed.word();
+            return Ok((Outcome::ForgeFailed, answer));
+        }
+    }
+    Ok((outcome, answer))
+}
+
+fn entry(missing: Missing) -> Entry {
+    Entry {
+        code: missing.code.word(),
+        sentence: missing.sentence,
+    }
+}
+
+fn described(decision: &Decision) -> (Outcome, Light, String) {
+    match decision {
+        Decision::Approved { by } => (
+            Outcome::Approved,
+            Light::Green,
+            format!("released by {}", by.join(", ")),
+        ),
+        Decision::Pending { missing } => {
+            let words: Vec<&str> = missing
+                .iter()
+                .map(|found| found.sentence.as_str())
+                .collect();
+            (
+                Outcome::Pending,
+                Light::Red,
+                format!("waiting: {}", words.join("; ")),
+            )
+        }
+    }
+}
+
+/// Any workflow's GITHUB_TOKEN writes as the same account, so that any job with `statuses: write` could set this light.
+fn is_advisory(me: &Identity) -> bool {
+    me.id == GITHUB_ACTIONS_BOT
+}
+
+/// The pull request that a merge queue's branch is named after: `refs/heads/gh-readonly-queue/main/pr-12-SHA`.
+fn queued(reference: &str) -> Option<u64> {
+    let last = reference.rsplit('/').next()?;
+    last.strip_prefix("pr-")?.split('-').next()?.parse().ok()
+}
+
+fn spoken(answer: &Answer) -> String {
+    let mut text = answer.outcome.to_owned();
+    if let Some(pull) = answer.pull {
+        text.push_str(&format!(": pull request {pull}"));
+    }
+    if !answer.approved_by.is_empty() {
+        text.push_str(&format!(", released by {}", answer.approved_by.join(", ")));
+    }
+    for missing in &answer.missing {
+        text.push_str(&format!("\n  {}: {}", missing.code, missing.sentence));
+    }
+    if answer.advisory {
+        text.push_str(
+            "\n  note: set with GITHUB_TOKEN, this check is advice: any workflow with statuses: write could set it too",
+        );
+    }
+    text
+}
+
+fn whole(fault: &dyn std::error::Error) -> String {
+    let mut text = fault.to_string();
+    let mut source = fault.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn event(args: &ApprovalArgs, surroundings: &Surroundings) -> Result<Option<Event>, Fault> {
+    let given = args.event.as_deref();
+    let Some(path) = given.or(surroundings.event_path.as_deref()) else {
+        return Ok(None);
+    };
+    let payload = bounded(path, PAYLOAD_BYTES_MAX)?;
+    let event = match &surroundings.event_name {
+        Some(name) => Event::read(name, &payload)?,
+        None => Event::read_unnamed(&payload)?,
+    };
+    Ok(Some(event))
+}
+
+/// A file with at most `limit_bytes` bytes and one more, so that what reads it sees that it is too long.
+fn bounded(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Fault> {
+    use std::io::Read as _;
+    let fault = |source| Fault::File {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(limit_bytes)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    std::fs::File::open(path)
+        .map_err(fault)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(fault)?;
+    Ok(bytes)
+}
+
+fn repository(event: Option<&Event>, surroundings: &Surroundings) -> Result<Repository, Fault> {
+    let named = surroundings.repository.clone();
+    let told = event
+        .and_then(Event::repository)
+        .map(|home| home.name.clone());
+    match (named, told) {
+        (Some(named), told) => {
+            let named: Repository = named
+                .parse()
+                .map_err(|error| Fault::Usage(format!("GITHUB_REPOSITORY: {error}")))?;
+            match told {
+                Some(told) if told != named => Err(Fault::Usage(
+                    "the event is not of the repository in GITHUB_REPOSITORY".to_owned(),
+                )),
+                Some(_) | None => Ok(named),
+            }
+        }
+        (None, Some(told)) => Ok(told),
+        (None, None) => Err(Fault::Usage("GITHUB_REPOSITORY is not set".to_owned())),
+    }
+}
+
+/// The policy: the default branch's, by the API; or a file, outside of GitHub Actions only.
+async fn policy(
+    args: &ApprovalArgs,
+    surroundings: &Surroundings,
+    github: &GitHub,
+) -> Result<Policy, Fault> {
+    /// Bytes of the largest policy file that is read.
+    const POLICY_BYTES_MAX: usize = 256 * 1024;
+    let (name, bytes) = match &args.policy {
+        Some(_) if surroundings.in_actions => {
+            return Err(Fault::Usage(
+                "--policy is not for GitHub Actions: there the default branch's policy counts"
+                    .to_owned(),
+            ));
+        }
+        Some(path) => (
+            path.display().to_string(),
+            Some(bounded(path, POLICY_BYTES_MAX)?),
+        ),
+        None => {
+            let branch = github.default_branch().await?;
+            let commit = github.branch_head(&branch).await?;
+            let file = github.policy_file(&commit).await?;
+            (".github/tagout.yml".to_owned(), file)
+        }
+    };
+    let Some(bytes) = bytes else {
+        return Ok(Policy::default());
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Fault::Policy(format!("{name}: it is not UTF-8: {error}")))?;
+    parse::parse(&name, &text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Fault::Policy(lines.join("\n"))
+    })
+}
