@@ -100,6 +100,13 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
+    /// The part behind the text: the address, which is judged by itself.
+    fn tail(&self) -> Range<usize> {
+        self.inner
+            .as_ref()
+            .map_or(self.range.start, |inner| inner.end)..self.range.end
+    }
+
     fn inner(&self) -> &str {
         self.inner
             .clone()
@@ -128,6 +135,8 @@ struct Walk<'a> {
     footnotes: Vec<(String, Range<usize>)>,
     footnote_depth: usize,
     referred: BTreeSet<String>,
+    references: Vec<(String, Range<usize>)>,
+    shown: Shown,
 }
 
 impl<'a> Walk<'a> {
@@ -144,6 +153,8 @@ impl<'a> Walk<'a> {
             footnotes: Vec::new(),
             footnote_depth: 0,
             referred: BTreeSet::new(),
+            references: Vec::new(),
+            shown: Shown::default(),
         }
     }
 
@@ -157,6 +168,9 @@ impl<'a> Walk<'a> {
                 let inner = open.inner.get_or_insert(range.clone());
                 *inner = inner.start.min(range.start)..inner.end.max(range.end);
             }
+        }
+        if !matches!(event, Event::Start(_) | Event::End(_)) {
+            self.shown.add(range.clone());
         }
         match event {
             Event::Start(tag) => self.start(tag, range),
@@ -189,6 +203,7 @@ impl<'a> Walk<'a> {
                 if self.footnote_depth == 0 {
                     self.referred.insert(label.to_string());
                 }
+                self.references.push((label.to_string(), range));
             }
             Event::Rule | Event::TaskListMarker(_) => self.decoded.mark(words::BLOCK),
         }
@@ -224,6 +239,7 @@ impl<'a> Walk<'a> {
             Tag::CodeBlock(kind) => {
                 self.in_code = true;
                 self.decoded.mark(words::BLOCK);
+                self.shown.add_line(self.text, range.start);
                 if let CodeBlockKind::Fenced(_) = kind {
                     self.edits
                         .extend(fenced::block(self.text, range, self.direction));
@@ -236,11 +252,18 @@ impl<'a> Walk<'a> {
             Tag::FootnoteDefinition(label) => {
                 self.decoded.mark(words::BLOCK);
                 self.footnote_depth += 1;
+                self.shown
+                    .add(range.start..range.start + label.len() + "[^]:".len());
                 self.footnotes.push((label.to_string(), range));
+            }
+            Tag::BlockQuote(kind) => {
+                self.decoded.mark(words::BLOCK);
+                if kind.is_some() {
+                    self.shown.add_line(self.text, range.start);
+                }
             }
             Tag::Paragraph
             | Tag::Heading { .. }
-            | Tag::BlockQuote(_)
             | Tag::List(_)
             | Tag::Item
             | Tag::DefinitionList
@@ -259,6 +282,7 @@ impl<'a> Walk<'a> {
             TagEnd::Link | TagEnd::Image => {
                 self.decoded.mark(words::LINK_END);
                 if let Some(open) = self.open.pop() {
+                    self.shown.add(open.tail());
                     let edit = if open.image {
                         self.image(&open)
                     } else {
@@ -426,6 +450,9 @@ impl<'a> Walk<'a> {
             self.edits.push(self.decoded.edit(&change));
         }
         self.edits.extend(self.decoded.hidden());
+        if self.edits.is_empty() {
+            self.edits = self.shown.unseen(self.text);
+        }
         if let Direction::Outgoing(rules) = self.direction {
             let verbatim = |range: &Range<usize>| self.decoded.is_verbatim(range);
             for change in words::active(self.decoded.as_str(), rules, verbatim) {
@@ -435,13 +462,22 @@ impl<'a> Walk<'a> {
         self.edits
     }
 
-    /// A footnote is shown once, and only if the text itself refers to it.
+    /// A footnote is shown once, and only if the text itself refers to it. Its label is not shown at all: GitHub counts.
     fn footnotes(&mut self) {
         let mut shown = BTreeSet::new();
         for (label, range) in std::mem::take(&mut self.footnotes) {
-            let wanted = self.referred.contains(&label) && shown.insert(label);
+            let wanted = self.referred.contains(&label) && shown.insert(label.clone());
             if !wanted {
                 self.edits.push(Edit::new(range, "\n", &[Kind::Footnote]));
+            } else if !is_number(&label) {
+                let sign = range.start..range.start + label.len() + "[^]".len();
+                self.edits
+                    .push(Edit::new(sign, number_of(&label), &[Kind::HiddenText]));
+            }
+        }
+        for (label, range) in std::mem::take(&mut self.references) {
+            if !is_number(&label) {
+                self.edits.push(Edit::new(range, number_of(&label), &[]));
             }
         }
     }
@@ -512,6 +548,71 @@ impl<'a> Walk<'a> {
             (Direction::Incoming, None) => String::new(),
         }
     }
+}
+
+fn is_number(label: &str) -> bool {
+    label.len() <= 8 && label.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The sign of a footnote by a number that its label gives, so that both ends find each other without a list.
+fn number_of(label: &str) -> String {
+    let number = label.bytes().fold(17_u32, |number, byte| {
+        number
+            .wrapping_mul(31)
+            .wrapping_add(u32::from(byte.to_ascii_lowercase()))
+            % 90_000_000
+    });
+    format!("[^{}]", 10_000_000 + number)
+}
+
+/// The parts of the source that are shown or judged by themselves. What no part covers is seen by nobody on GitHub,
+/// as the cells of a table's row beyond its columns, and what Markdown may yet come to swallow.
+#[derive(Debug, Default)]
+struct Shown(Vec<Range<usize>>);
+
+impl Shown {
+    fn add(&mut self, range: Range<usize>) {
+        self.0.push(range);
+    }
+
+    /// Adds the line that stands at this place.
+    fn add_line(&mut self, text: &str, start: usize) {
+        let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        self.0.push(start..end);
+    }
+
+    /// Edits that take away every word outside of the parts.
+    fn unseen(&mut self, text: &str) -> Vec<Edit> {
+        self.0.sort_by_key(|range| range.start);
+        let mut edits = Vec::new();
+        let mut from = 0;
+        let end = std::iter::once(text.len()..text.len());
+        for range in self.0.iter().cloned().chain(end) {
+            if range.start > from
+                && let Some(gap) = text.get(from..range.start)
+            {
+                edits.extend(unseen_words(gap, from));
+            }
+            from = from.max(range.end);
+        }
+        edits
+    }
+}
+
+/// Runs of letters in a part that is not shown, each with what follows it up to the end of its line.
+fn unseen_words(gap: &str, start: usize) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    let mut at = start;
+    for line in gap.split_inclusive('\n') {
+        if let Some(first) = line.find(char::is_alphabetic) {
+            let last = line.rfind(char::is_alphabetic).map_or(line.len(), |last| {
+                last + line[last..].chars().next().map_or(0, char::len_utf8)
+            });
+            edits.push(Edit::new(at + first..at + last, "", &[Kind::HiddenText]));
+        }
+        at += line.len();
+    }
+    edits
 }
 
 const LEFT_OUT_IMAGE: &str = "(image left out)";
