@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
-use tagout::sandbox::supervisor::{Config, Supervisor, Woken, listener};
+use tagout::sandbox::supervisor::{Config, Supervisor, Woken, listener, start};
 use tagout::sandbox::walls::syscalls::notify::{Architecture, program};
 use tagout::wire::{Denied, Handover};
 
@@ -72,9 +72,16 @@ fn supervised(config: Config, script: &str, arguments: &[&str]) -> Left {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let taken = listener::receive(&line).expect("the filter is installed");
-    let mut supervisor = Supervisor::new(taken, config).unwrap();
-    assert_eq!(supervisor.serve(&[]).unwrap(), Woken::NobodyLeft);
+    // A thread of its own, because its lock-down is for good.
+    let supervisor = std::thread::spawn(move || {
+        let taken = listener::receive(&line).expect("the filter is installed");
+        let mut supervisor = Supervisor::new(taken, config).unwrap();
+        start::confine().unwrap();
+        assert!(std::fs::File::create("/tmp/tagout-supervisor").is_err());
+        assert_eq!(supervisor.serve(&[]).unwrap(), Woken::NobodyLeft);
+        supervisor.denied()
+    });
+    let denied = supervisor.join().unwrap();
     let mut said = String::new();
     child
         .stdout
@@ -84,10 +91,7 @@ fn supervised(config: Config, script: &str, arguments: &[&str]) -> Left {
         .unwrap();
     let status = child.wait().unwrap();
     assert!(status.success(), "{status}: {said}");
-    Left {
-        said,
-        denied: supervisor.denied(),
-    }
+    Left { said, denied }
 }
 
 /// Runs the test's body here, and if this is root also as a plain user.
@@ -463,4 +467,20 @@ fn neighbour_at_the_inlet_is_dropped() {
         assert!(handed_over(&outside).is_some());
         assert!(handed_over(&outside).is_none());
     });
+}
+
+/// Prints microseconds of a connect to an own listener, bare and supervised; run it with `--run-ignored only` and `--no-capture`
+/// on a release build and a quiet machine.
+#[test]
+#[ignore = "a measurement"]
+fn added_time_of_a_connect() {
+    let folder = private();
+    let script = include_str!("supervisor/measure.py");
+    let bare = Command::new(PYTHON)
+        .args(["-I", "-c", script])
+        .output()
+        .unwrap();
+    let left = supervised(config(folder.path()), script, &[]);
+    let bare = String::from_utf8_lossy(&bare.stdout);
+    println!("bare {} supervised {}", bare.trim(), left.said.trim());
 }

