@@ -29,4 +29,10 @@ assert raw(fresh.fileno(), ctypes.c_void_p(8), 16) == errno.EFAULT
 assert raw(fresh.fileno(), bytes(16), 500) == errno.EINVAL
 assert raw(fresh.fileno(), bytes([2, 0, 0]), 3) == errno.EINVAL
 assert raw(fresh.fileno(), bytes([10, 0]) + bytes(26), 28) == errno.EAFNOSUPPORT
+# No option leads a packet elsewhere: an interface, a source route, a routing header.
+other = socket.socket(socket.AF_INET6)
+fails(errno.EPERM, lambda: fresh.setsockopt(socket.SOL_SOCKET, 25, b'eth0'))
+fails(errno.EPERM, lambda: fresh.setsockopt(socket.IPPROTO_IP, 4, bytes([131, 11, 4, 10, 9, 8, 7, 127, 0, 0, 1, 0])))
+fails(errno.EPERM, lambda: other.setsockopt(socket.IPPROTO_IPV6, 57, bytes(24)))
+fails(errno.EPERM, lambda: other.setsockopt(socket.IPPROTO_IPV6, 50, bytes(20)))
 print('done')

@@ -166,6 +166,7 @@ pub fn rules(guarded: &[u32]) -> Vec<Rule> {
         .collect();
     rules.extend(sockets());
     rules.extend(sending());
+    rules.extend(options());
     rules.extend(signals(guarded));
     rules
 }
@@ -237,16 +238,36 @@ fn sending() -> Vec<Rule> {
         let tests = [Among(flags, FASTOPEN, vec![FASTOPEN])];
         rules.push(rule(call, &tests, "MSG_FASTOPEN connects without connect"));
     }
-    let tests = [
-        Among(1, ALL, vec![TCP]),
-        Among(2, ALL, vec![TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_REPAIR]),
-    ];
-    rules.push(rule(
-        SETSOCKOPT,
-        &tests,
-        "a connect that happens later, or another protocol on the same socket",
-    ));
     rules
+}
+
+/// Socket options after which a connect does not go where its address says. The supervisor connects to loopback only, so
+/// whatever picks the way for a packet would lead out of the walls.
+fn options() -> Vec<Rule> {
+    use Test::Among;
+    let ways = "it picks the interface or the way of a packet, whatever its address";
+    [
+        (
+            TCP,
+            vec![TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_REPAIR],
+            "a connect that happens later, or another protocol on the same socket",
+        ),
+        // SOL_SOCKET: SO_BINDTODEVICE, SO_MARK, SO_BINDTOIFINDEX.
+        (1, vec![25, 36, 62], ways),
+        // IPPROTO_IP: IP_OPTIONS (source routes), IP_TRANSPARENT, IP_UNICAST_IF.
+        (0, vec![4, 19, 50], ways),
+        // IPPROTO_IPV6: IPV6_2292PKTINFO, 2292HOPOPTS, 2292DSTOPTS, 2292RTHDR, 2292PKTOPTIONS, PKTINFO, HOPOPTS,
+        // RTHDRDSTOPTS, RTHDR, DSTOPTS, TRANSPARENT, UNICAST_IF.
+        (41, vec![2, 3, 4, 5, 6, 50, 54, 55, 57, 59, 75, 76], ways),
+    ]
+    .into_iter()
+    .map(|(level, options, reason)| Rule {
+        call: SETSOCKOPT,
+        tests: vec![Among(1, ALL, vec![level]), Among(2, ALL, options)],
+        answer: Answer::Error(EPERM),
+        reason,
+    })
+    .collect()
 }
 
 fn signals(guarded: &[u32]) -> Vec<Rule> {
@@ -553,6 +574,25 @@ mod tests {
             on_both(SETSOCKOPT, [3, 1, option, 0, 0, 0], ACTION_ALLOW);
         }
         on_both(SETSOCKOPT, [3, 6, 1, 0, 0, 0], ACTION_ALLOW);
+    }
+
+    #[test]
+    fn no_option_picks_the_way_of_a_packet() {
+        for (level, option) in [
+            (1, 25),
+            (1, 62),
+            (0, 4),
+            (0, 50),
+            (41, 57),
+            (41, 5),
+            (41, 50),
+        ] {
+            on_both(SETSOCKOPT, [3, level, option, 0, 0, 0], error(EPERM));
+        }
+        // SO_REUSEADDR, SO_KEEPALIVE, IP_TOS, IPV6_V6ONLY.
+        for (level, option) in [(1, 2), (1, 9), (0, 1), (41, 26)] {
+            on_both(SETSOCKOPT, [3, level, option, 0, 0, 0], ACTION_ALLOW);
+        }
     }
 
     #[test]
