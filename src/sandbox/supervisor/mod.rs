@@ -119,6 +119,8 @@ impl Supervisor {
     /// # Errors
     /// What socket(2) and its kin say, or a private folder that is not there.
     pub fn new(listener: OwnedFd, config: Config) -> io::Result<Self> {
+        // An older kernel is only slower.
+        drop(notify::share_processor(listener.as_fd()));
         let private = config.private.iter().map(std::fs::canonicalize);
         let road = match config.door {
             Some(_) => Road::Egress,
