@@ -266,7 +266,7 @@ impl Door {
 }
 
 /// Whether the run may go on after what the launcher said. Its end is the end of the run.
-fn obey(launcher: &Channel) -> bool {
+pub(super) fn obey(launcher: &Channel) -> bool {
     match launcher.take::<Order>() {
         Ok(Some(Order::Signal { .. })) => true,
         Ok(Some(Order::End) | None) | Err(_) => false,

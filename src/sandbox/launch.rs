@@ -11,7 +11,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::channel::{Channel, Order, Report};
 use super::scene::Scene;
+use super::shared::Shared;
 use super::stage::{self, Cast};
+use super::sweep;
 use super::walls::namespaces::{self, Ids};
 use super::walls::sys::{self, Side};
 use super::walls::syscalls::{Filters, Ground};
@@ -94,8 +96,8 @@ fn levels(plan: &Plan) -> Vec<Level> {
 fn attempt(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> {
     match level {
         Level::B => namespaced(plan, guard),
+        Level::C => shared(plan, guard),
         Level::A => Err("the root helper is not built yet".to_owned()),
-        Level::C => Err("not built yet".to_owned()),
         Level::D => Err("not built yet".to_owned()),
     }
 }
@@ -103,29 +105,79 @@ fn attempt(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String>
 fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     let ids = Ids::of_caller();
     let scene = Scene::of_new_root(plan, ids);
-    let filters = Filters::compile(Ground::Own, &[]).map_err(|fault| fault.sentence())?;
+    let filters = Filters::compile(Ground::Own).map_err(|fault| fault.sentence())?;
     let cast = Cast {
         plan,
-        scene: &scene,
         ids,
         filters: &filters,
+        root: Some(&scene.root),
+        rules: &scene.rules,
+        environment: &scene.environment,
+        folder: &scene.folder,
+        walls: &scene.walls,
+        private: &[],
+        launcher: own_numbers(),
     };
+    let mut ended = start(&cast, namespaces::OUTER, stage::outer, guard)?;
+    if let Some(protected) = &scene.protected {
+        for denied in protected.clean_up() {
+            ended.deny(denied);
+        }
+    }
+    Ok(ended)
+}
+
+fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
+    let ids = Ids::of_caller();
+    let shared = Shared::prepare(plan, ids).map_err(|fault| fault.sentence())?;
+    let filters = Filters::compile(Ground::Shared).map_err(|fault| fault.sentence())?;
+    let cast = Cast {
+        plan,
+        ids,
+        filters: &filters,
+        root: None,
+        rules: &shared.rules,
+        environment: &shared.environment,
+        folder: &shared.folder,
+        walls: &shared.walls,
+        private: &shared.private,
+        launcher: own_numbers(),
+    };
+    let lost = |error: io::Error| error.to_string();
+    // The egress is a child of ours and no part of the run.
+    let spared = sweep::children().map_err(lost)?;
+    sweep::adopt_orphans().map_err(lost)?;
+    let ended = start(&cast, 0, stage::outer_shared, guard);
+    // The outer process has swept; if it was killed, its orphans are ours.
+    sweep::sweep(&spared).map_err(lost)?;
+    let mut ended = ended?;
+    for denied in shared.write_back().map_err(lost)? {
+        ended.deny(denied);
+    }
+    Ok(ended)
+}
+
+/// The launcher's process and process group.
+fn own_numbers() -> [u32; 2] {
+    [rustix::process::getpid(), rustix::process::getpgrp()]
+        .map(|number| number.as_raw_nonzero().get().unsigned_abs())
+}
+
+type Outer = fn(&Cast<'_>, &Channel, Channel) -> i32;
+
+/// Starts the outer process and stays with the run to its end.
+fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<Ended, String> {
     let lost = |error: io::Error| error.to_string();
     let (stage, stage_side) = Channel::pair().map_err(lost)?;
     let (init, init_side) = Channel::pair().map_err(lost)?;
-    let signals = sys::signal_descriptor(
-        &PASSED
-            .iter()
-            .map(|signal| signal.as_raw())
-            .collect::<Vec<_>>(),
-    )
-    .map_err(lost)?;
-    let clone = sys::clone_process(namespaces::OUTER)
-        .map_err(|error| format!("make a user namespace: {error}"))?;
+    let passed: Vec<i32> = PASSED.iter().map(|signal| signal.as_raw()).collect();
+    let signals = sys::signal_descriptor(&passed).map_err(lost)?;
+    let clone =
+        sys::clone_process(flags).map_err(|error| format!("make the outer process: {error}"))?;
     let child = match clone {
         Side::Child => {
             drop((stage, init, signals));
-            sys::leave(stage::outer(&cast, &stage_side, init_side));
+            sys::leave(outer(cast, &stage_side, init_side));
         }
         Side::Parent(child) => child,
     };
@@ -134,13 +186,13 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         stage,
         init,
         signals,
-        limits_end: Instant::now() + Duration::from_millis(plan.limits.wall_time_ms),
+        limits_end: Instant::now() + Duration::from_millis(cast.plan.limits.wall_time_ms),
         command_end: None,
         ended: Ended::default(),
         fault: None,
         killing: None,
     };
-    let waited = watch.wait(plan, child, guard);
+    let waited = watch.wait(cast.plan, child, guard);
     watch.finish(waited, child)
 }
 
@@ -161,8 +213,9 @@ impl Ended {
             level: Some(level),
             abi: sys::landlock_abi(),
             workspace: match (&plan.workspace, level) {
-                (Workspace::InPlace { .. }, _) => "in-place",
-                (Workspace::Copy { .. } | Workspace::View { .. }, _) => "copied",
+                (Workspace::InPlace { .. }, Level::A | Level::B) => "in-place",
+                (Workspace::InPlace { .. }, Level::C | Level::D)
+                | (Workspace::Copy { .. } | Workspace::View { .. }, _) => "copied",
             }
             .to_owned(),
             walls: self.walls,

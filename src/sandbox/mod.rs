@@ -5,13 +5,17 @@
 //! starts the first process inside (`init`) and keeps the door. Each speaks to the launcher through a `channel`.
 
 pub mod channel;
+pub mod copy;
 pub mod doorkeeper;
+pub mod git;
 pub mod hidden;
 pub mod init;
 pub mod launch;
 pub mod protect;
 pub mod resolver;
 pub mod scene;
+pub mod shared;
 pub mod stage;
 pub mod supervisor;
+pub mod sweep;
 pub mod walls;

@@ -39,7 +39,7 @@ pub struct Scene {
 }
 
 /// Folders of the system, read-only as they are. A link among them stays a link.
-const SYSTEM: &[&str] = &[
+pub(super) const SYSTEM: &[&str] = &[
     "/usr",
     "/bin",
     "/sbin",
@@ -52,7 +52,7 @@ const SYSTEM: &[&str] = &[
 
 /// Files of /etc that programs need and that hold no secret; a folder is shown whole.
 /// Configuration of tools that may hold a password (pip.conf, npmrc, gitconfig, settings.xml) is left out on purpose.
-const ETC: &[&str] = &[
+pub(super) const ETC: &[&str] = &[
     "passwd",
     "group",
     "nsswitch.conf",
@@ -159,9 +159,13 @@ impl Scene {
         mask(&mut items, plan, &folder, protected.as_ref());
         certificates(&mut items, plan);
         let root_uid = ids.user == 0;
+        let bundle = match &plan.network {
+            Network::Egress { .. } => Some(Path::new(CA_BUNDLE)),
+            Network::None => None,
+        };
         Self {
             rules: rules(plan, &folder, root_uid),
-            environment: environment(plan, Path::new(HOME), Path::new(TEMPORARY), &folder),
+            environment: environment(plan, Path::new(HOME), Path::new(TEMPORARY), &folder, bundle),
             walls: claims(plan, root_uid),
             root: Root {
                 items,
@@ -354,12 +358,31 @@ fn rules(plan: &Plan, folder: &Path, root_uid: bool) -> Vec<Rule> {
     rules
 }
 
-/// The allowlist, and what the walls themselves set.
+/// Variables by which programs with roots of their own are told of the bundle.
+const CA_VARIABLES: &[&str] = &[
+    "SSL_CERT_FILE",
+    "GIT_SSL_CAINFO",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cafile",
+    "CARGO_HTTP_CAINFO",
+    "PERL_LWP_SSL_CA_FILE",
+    "DENO_CERT",
+    "AWS_CA_BUNDLE",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "NIX_SSL_CERT_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+];
+
+/// The allowlist, and what the walls themselves set. `bundle` is where the system's roots and the run's CA are seen.
 pub(super) fn environment(
     plan: &Plan,
     home: &Path,
     temporary: &Path,
     folder: &Path,
+    bundle: Option<&Path>,
 ) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = plan.environment.iter().cloned().collect();
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -367,6 +390,11 @@ pub(super) fn environment(
     let mut set = |name: &str, value: String| {
         all.insert(name.to_owned(), value);
     };
+    if let Some(bundle) = bundle {
+        for name in CA_VARIABLES {
+            set(name, text(bundle));
+        }
+    }
     set("PATH", path.join(":"));
     set("HOME", text(home));
     set("TMPDIR", text(temporary));
@@ -375,7 +403,7 @@ pub(super) fn environment(
 }
 
 /// What stands at level B once every step has been taken.
-fn claims(plan: &Plan, root_uid: bool) -> BTreeMap<String, Wall> {
+pub(super) fn claims(plan: &Plan, root_uid: bool) -> BTreeMap<String, Wall> {
     let unix = if sys::landlock_abi() >= 9 {
         Wall::Enforced
     } else {

@@ -1,32 +1,53 @@
-//! The outer process of level B: makes the namespaces, starts pid 1 in them, and keeps the door.
-//! It lives in the run's network namespace and outside of its process ids, so that nothing inside can reach it.
+//! The two processes between the launcher and the commands. The outer one makes the namespaces and keeps the door (level B),
+//! or inherits every orphan and sweeps (level C); the inner one raises the walls around itself and becomes init.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 use rustix::thread::CapabilitySet;
 
 use super::channel::{Channel, Report};
-use super::doorkeeper::Door;
+use super::doorkeeper::{self, Door};
 use super::init::Init;
-use super::scene::Scene;
+use super::supervisor::{Config, Supervisor, Woken, listener};
+use super::sweep;
+use super::walls::files::{Rule, Tcp};
 use super::walls::namespaces::{self, Ids};
-use super::walls::sys::{self, Side};
+use super::walls::root::{self, Root};
+use super::walls::sys::{self, Side, notify};
+use super::walls::syscalls::notify::{Architecture, program};
 use super::walls::syscalls::{self, Filters};
-use super::walls::{Fault, Step, files, limits, privileges, root};
-use crate::wire::Plan;
+use super::walls::{Fault, Step, files, limits, privileges};
+use crate::wire::{Denied, Network, Plan, Wall};
 
-/// What both inner processes are given.
+/// What both processes are given.
 #[derive(Debug)]
 pub struct Cast<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// What was made of it.
-    pub scene: &'a Scene,
     /// The ids of the run.
     pub ids: Ids,
     /// The compiled filters.
     pub filters: &'a Filters,
+    /// The new root; none where the host's view is shared.
+    pub root: Option<&'a Root>,
+    /// The Landlock rules.
+    pub rules: &'a [Rule],
+    /// The whole environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Where commands start.
+    pub folder: &'a Path,
+    /// What stands if nothing fails.
+    pub walls: &'a BTreeMap<String, Wall>,
+    /// Folders that only this run can ever write (level C).
+    pub private: &'a [PathBuf],
+    /// The launcher's process and its group, which the run may not signal.
+    pub launcher: [u32; 2],
 }
 
 /// The outer process, from its first step to its last; the answer is for `_exit`.
@@ -53,7 +74,7 @@ fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<
         match sys::clone_process(namespaces::INNER).step("make process and mount namespaces")? {
             Side::Child => {
                 drop(door);
-                sys::leave(inner(cast, to_init))
+                sys::leave(inner(cast, to_init, None))
             }
             Side::Parent(init) => init,
         };
@@ -66,9 +87,97 @@ fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<
     door.keep(launcher, init).step("keep the door")
 }
 
-/// Pid 1 inside, from its first step to its last; the answer is for `_exit`.
-fn inner(cast: &Cast<'_>, channel: Channel) -> i32 {
-    if let Err(fault) = raise(cast, &channel) {
+/// The outer process of level C, from its first step to its last; the answer is for `_exit`.
+/// It outlives the launcher if that is killed, because somebody must end the tree.
+#[must_use]
+pub fn outer_shared(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 {
+    match outer_shared_steps(cast, launcher, to_init) {
+        Ok(()) => 0,
+        Err(fault) => {
+            let sentence = fault.sentence();
+            drop(launcher.send(&Report::Fault { sentence }));
+            // What was started before the fault must not stay.
+            i32::from(sweep::sweep(&[]).is_err()) + 1
+        }
+    }
+}
+
+fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
+    // Its own group: what the run sends to its group does not arrive here.
+    rustix::process::setpgid(None, None).step("leave the caller's process group")?;
+    sweep::adopt_orphans().step("inherit orphans")?;
+    let (line, their_line) = UnixStream::pair().step("make a line to the first process inside")?;
+    let init = match sys::clone_process(0).step("start the first process inside")? {
+        Side::Child => {
+            drop(line);
+            sys::leave(inner(cast, to_init, Some(their_line)))
+        }
+        Side::Parent(init) => init,
+    };
+    drop((to_init, their_line));
+    privileges::drop_all(CapabilitySet::empty())?;
+    privileges::hide_from_tracers()?;
+    let denied = match listener::receive(&line) {
+        Ok(calls) => supervise(cast, launcher, init, calls).step("supervise the run")?,
+        // It has told the launcher which wall it could not raise, and is gone.
+        Err(_gone) => Vec::new(),
+    };
+    sweep::sweep(&[]).step("end what the run left")?;
+    for denied in denied {
+        // A launcher that is gone wants no report.
+        if launcher.send(&Report::Denied(denied)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Answers the run's calls until init has ended, the launcher wants an end, or the launcher is gone.
+fn supervise(
+    cast: &Cast<'_>,
+    launcher: &Channel,
+    init: Pid,
+    calls: OwnedFd,
+) -> io::Result<Vec<Denied>> {
+    let ended = rustix::process::pidfd_open(init, PidfdFlags::empty())?;
+    let (door, ports, proxy) = match &cast.plan.network {
+        Network::None => (None, Vec::new(), None),
+        Network::Egress {
+            door, ports, proxy, ..
+        } => {
+            let door = sys::borrow_descriptor(*door)?.try_clone_to_owned()?;
+            (
+                Some(door),
+                ports.clone(),
+                proxy.as_deref().and_then(proxy_address),
+            )
+        }
+    };
+    let config = Config {
+        door,
+        ports,
+        proxy,
+        private: cast.private.to_vec(),
+    };
+    let mut supervisor = Supervisor::new(calls, config)?;
+    loop {
+        match supervisor.serve(&[ended.as_fd(), launcher.as_fd()])? {
+            Woken::Wake(1) if doorkeeper::obey(launcher) => {}
+            Woken::Wake(_) | Woken::NobodyLeft => return Ok(supervisor.denied()),
+        }
+    }
+}
+
+/// Host and port of `http://user:password@host:port`.
+fn proxy_address(url: &str) -> Option<SocketAddr> {
+    let (_, rest) = url.split_once("://")?;
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    place.trim_end_matches('/').parse().ok()
+}
+
+/// The first process inside, from its first step to its last; the answer is for `_exit`.
+fn inner(cast: &Cast<'_>, channel: Channel, line: Option<UnixStream>) -> i32 {
+    if let Err(fault) = raise(cast, &channel, line) {
         let sentence = fault.sentence();
         drop(channel.send(&Report::Fault { sentence }));
         return 1;
@@ -76,29 +185,47 @@ fn inner(cast: &Cast<'_>, channel: Channel) -> i32 {
     let init = Init {
         channel,
         commands: &cast.plan.commands,
-        environment: &cast.scene.environment,
-        folder: &cast.scene.folder,
+        environment: cast.environment,
+        folder: cast.folder,
     };
     init.run()
 }
 
 /// The order is the wall: mounts before Landlock, which forbids them; privileges before seccomp, which forbids their calls.
-fn raise(cast: &Cast<'_>, channel: &Channel) -> Result<(), Fault> {
+fn raise(cast: &Cast<'_>, channel: &Channel, line: Option<UnixStream>) -> Result<(), Fault> {
     die_with_parent(channel)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::setpgid(None, None).step("leave the caller's process group")?;
-    root::enter(&cast.scene.root)?;
+    let tcp = match cast.root {
+        Some(root) => {
+            root::enter(root)?;
+            Tcp::Unhandled
+        }
+        None => Tcp::Refused,
+    };
     sys::close_all_on_exec(3).step("shut inherited descriptors")?;
     limits::set(&cast.plan.limits)?;
     privileges::drop_all(CapabilitySet::empty())?;
-    files::restrict(&cast.scene.rules, files::Tcp::Unhandled)?;
+    files::restrict(cast.rules, tcp)?;
     cast.filters.install()?;
+    if let Some(line) = line {
+        ask_supervisor(cast, &line)?;
+    }
     privileges::hide_from_tracers()?;
     die_with_parent(channel)?;
-    let walls = cast.scene.walls.clone();
+    let walls = cast.walls.clone();
     channel
         .send(&Report::Raised { walls })
         .step("report to the launcher")
+}
+
+/// From here on connect, bind and listen wait for the supervisor, which is the parent.
+fn ask_supervisor(cast: &Cast<'_>, line: &UnixStream) -> Result<(), Fault> {
+    let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+    let guarded = [parent.unsigned_abs(), cast.launcher[0], cast.launcher[1]];
+    let calls = notify::install_notifying(&program(Architecture::HERE, &guarded))
+        .step("ask the supervisor about addresses")?;
+    listener::send(line, calls.as_fd()).step("hand the listener to the supervisor")
 }
 
 /// The signal is set first and the parent looked for afterwards, so that a death in between is noticed either way.

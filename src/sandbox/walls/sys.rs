@@ -34,14 +34,17 @@ pub fn clone_process(flags: libc::c_int) -> io::Result<Side> {
     // SAFETY: without CLONE_VM the child gets its own copy of the memory and of the stack (stack pointer 0 means
     // the caller's), so no memory is shared; the launcher has one thread, so no lock is held by another one.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
-    match i32::try_from(pid) {
-        Ok(0) => Ok(Side::Child),
-        Ok(pid) => Pid::from_raw(pid)
-            .filter(|_| pid > 0)
-            .map(Side::Parent)
-            .ok_or_else(io::Error::last_os_error),
-        Err(_too_large) => Err(io::Error::from_raw_os_error(libc::EOVERFLOW)),
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
     }
+    if pid == 0 {
+        return Ok(Side::Child);
+    }
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .map(Side::Parent)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EOVERFLOW))
 }
 
 /// Ends the process at once, without destructors or exit handlers: those belong to the process it was cloned from.
@@ -140,41 +143,27 @@ pub fn landlock_abi() -> u32 {
 /// One instruction of a classic BPF program, as seccomp(2) takes it.
 pub type Instruction = libc::sock_filter;
 
-/// Installs a seccomp filter; with `listen` the answer is the descriptor on which notifications arrive.
+/// Installs a seccomp filter.
 ///
 /// # Errors
-/// EACCES without `no_new_privs`, EBUSY if a listener exists already, EINVAL for a program that the kernel refuses.
-pub fn install_filter(program: &[Instruction], listen: bool) -> io::Result<Option<OwnedFd>> {
+/// EACCES without `no_new_privs`, EINVAL for a program that the kernel refuses.
+pub fn install_filter(program: &[Instruction]) -> io::Result<()> {
     let length = u16::try_from(program.len())
         .map_err(|_too_long| io::Error::from_raw_os_error(libc::E2BIG))?;
     let filter = libc::sock_fprog {
         len: length,
         filter: program.as_ptr().cast_mut(),
     };
-    let flags = if listen {
-        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
-    } else {
-        0
-    };
     // SAFETY: `filter` points to `len` instructions that outlive the call; the kernel only reads and checks them.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            flags,
+            0,
             &raw const filter,
         )
     };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if !listen {
-        return Ok(None);
-    }
-    let number =
-        RawFd::try_from(answer).map_err(|_too_large| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: with NEW_LISTENER the answer is a descriptor that the kernel just made for us; nobody else owns it.
-    Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+    zero(answer)
 }
 
 /// Blocks these signals and gives a descriptor on which they are read instead (signalfd(2)).

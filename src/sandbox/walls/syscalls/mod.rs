@@ -2,7 +2,6 @@
 //! It must never allow by doubt: a number that the table does not know does not exist.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -35,15 +34,14 @@ pub enum Ground {
 pub struct Filters {
     refusing: BpfProgram,
     first: Vec<sys::Instruction>,
-    notify: bool,
 }
 
 impl Filters {
-    /// Compiles them. `notify` names the calls on which the supervisor is asked.
+    /// Compiles them. Where the network is shared, `notify::program` comes on top.
     ///
     /// # Errors
     /// A row that cannot be compiled, which is a bug of ours.
-    pub fn compile(ground: Ground, notify: &[i64]) -> Result<Self, Fault> {
+    pub fn compile(ground: Ground) -> Result<Self, Fault> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
         let rows = table::refused();
         let held = |row: &&Row| row.scope == Scope::Everywhere || ground == Ground::Shared;
@@ -58,21 +56,18 @@ impl Filters {
             SeccompFilter::new(rules, SeccompAction::Allow, eperm, ARCHITECTURE.1).map_err(bug)?;
         Ok(Self {
             refusing: filter.try_into().map_err(bug)?,
-            first: first(notify),
-            notify: !notify.is_empty(),
+            first: first(),
         })
     }
 
-    /// Puts the calling process and all that come from it under the filters for good; with notified calls the answer is
-    /// the listener, on which an unanswered call waits. Needs `no_new_privs`.
+    /// Puts the calling process and all that come from it under the filters for good. Needs `no_new_privs`.
     ///
     /// # Errors
     /// What seccomp(2) says.
-    pub fn install(&self) -> Result<Option<OwnedFd>, Fault> {
+    pub fn install(&self) -> Result<(), Fault> {
         seccompiler::apply_filter(&self.refusing)
             .map_err(|error| Fault::new("filter system calls", std::io::Error::other(error)))?;
-        sys::install_filter(&self.first, self.notify)
-            .map_err(|error| Fault::new("filter system calls", error))
+        sys::install_filter(&self.first).map_err(|error| Fault::new("filter system calls", error))
     }
 }
 
@@ -174,9 +169,9 @@ const RETURN: u16 = 0x06;
 const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCHITECTURE: u32 = 4;
 
-/// The small filter that seccompiler cannot express: architecture, x32, the upper bound, the rows that answer ENOSYS, and
-/// the notified calls. A stricter answer of one filter beats a milder one of the other (seccomp(2)).
-fn first(notify: &[i64]) -> Vec<sys::Instruction> {
+/// The small filter that seccompiler cannot express: architecture, x32, the upper bound, and the rows that answer ENOSYS.
+/// A stricter answer of one filter beats a milder one of the other (seccomp(2)).
+fn first() -> Vec<sys::Instruction> {
     let step = |code, jt, jf, k| sys::Instruction { code, jt, jf, k };
     let kill = libc::SECCOMP_RET_KILL_PROCESS;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
@@ -204,9 +199,6 @@ fn first(notify: &[i64]) -> Vec<sys::Instruction> {
     for row in table::unknown() {
         answer(row.number, enosys);
     }
-    for number in notify {
-        answer(*number, libc::SECCOMP_RET_USER_NOTIF);
-    }
     program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
     program
 }
@@ -221,7 +213,7 @@ mod tests {
             assert!(row.reason.len() > 10, "{} has no reason", row.name);
         }
         for ground in [Ground::Own, Ground::Shared] {
-            assert!(Filters::compile(ground, &[libc::SYS_connect]).is_ok());
+            assert!(Filters::compile(ground).is_ok());
         }
     }
 

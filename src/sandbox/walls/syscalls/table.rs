@@ -80,8 +80,6 @@ pub fn refused() -> Vec<Row> {
     arguments(&mut rows);
     outsiders(&mut rows);
     sockets(&mut rows);
-    streams(&mut rows);
-    sending(&mut rows);
     rows
 }
 
@@ -250,6 +248,7 @@ fn outsiders(rows: Rows<'_>) {
     }
 }
 
+/// Where the host's network is shared, `notify` holds the rest.
 const UNIX: u64 = 1;
 const INET: u64 = 2;
 const INET6: u64 = 10;
@@ -275,96 +274,4 @@ fn sockets(rows: Rows<'_>) {
         of_netlink,
         "of NETLINK only ROUTE, which lists interfaces",
     );
-    push(
-        rows,
-        Scope::Shared,
-        socket,
-        vec![test(0, Op::Eq, NETLINK)],
-        "it tells of the host's network",
-    );
-}
-
-fn streams(rows: Rows<'_>) {
-    let socket = call!(SYS_socket);
-    for family in [INET, INET6] {
-        let of = |tests: &[Test]| [vec![test(0, Op::Eq, family)], tests.to_vec()].concat();
-        let reason = "only streams: datagrams and raw packets ask nobody";
-        // SOCK_STREAM is 1 in the low four bits; the upper ones are flags.
-        push(
-            rows,
-            Scope::Shared,
-            socket,
-            of(&[test(1, Op::MaskedEq(1), 0)]),
-            reason,
-        );
-        for bit in [2, 4, 8] {
-            push(
-                rows,
-                Scope::Shared,
-                socket,
-                of(&[test(1, Op::MaskedEq(bit), bit)]),
-                reason,
-            );
-        }
-        let tcp = of(&[test(2, Op::Ne, 0), test(2, Op::Ne, 6)]);
-        push(
-            rows,
-            Scope::Shared,
-            socket,
-            tcp,
-            "only TCP: MPTCP and SCTP connect by other roads",
-        );
-    }
-    for of in [socket, call!(SYS_socketpair)] {
-        let reason =
-            "only STREAM (1) and SEQPACKET (5): a datagram is sent to a name without connect";
-        let even = vec![test(0, Op::Eq, UNIX), test(1, Op::MaskedEq(1), 0)];
-        push(rows, Scope::Shared, of, even, reason);
-        for bit in [2, 8] {
-            let tests = vec![test(0, Op::Eq, UNIX), test(1, Op::MaskedEq(bit), bit)];
-            push(rows, Scope::Shared, of, tests, reason);
-        }
-    }
-}
-
-fn sending(rows: Rows<'_>) {
-    let named = Test {
-        argument: 4,
-        width: Width::Qword,
-        operation: Op::Ne,
-        value: 0,
-    };
-    push(
-        rows,
-        Scope::Shared,
-        call!(SYS_sendto),
-        vec![named],
-        "an address beside the data needs no connect",
-    );
-    // MSG_FASTOPEN.
-    let open = 0x2000_0000;
-    for (of, argument) in [
-        (call!(SYS_sendto), 3),
-        (call!(SYS_sendmsg), 2),
-        (call!(SYS_sendmmsg), 3),
-    ] {
-        push(
-            rows,
-            Scope::Shared,
-            of,
-            vec![test(argument, Op::MaskedEq(open), open)],
-            "MSG_FASTOPEN connects without connect",
-        );
-    }
-    // IPPROTO_TCP is 6, TCP_FASTOPEN_CONNECT 30, TCP_ULP 31, TCP_REPAIR 19.
-    for option in [30, 31, 19] {
-        let tests = vec![test(1, Op::Eq, 6), test(2, Op::Eq, option)];
-        push(
-            rows,
-            Scope::Shared,
-            call!(SYS_setsockopt),
-            tests,
-            "a connect that happens later or otherwise",
-        );
-    }
 }
