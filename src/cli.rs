@@ -240,6 +240,17 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what a changed policy would have said to the requests of a recorded log
+    Replay {
+        /// The log: `--log` of egress, or `egress.jsonl` of a run
+        log: PathBuf,
+        /// The changed policy
+        #[arg(long, value_name = "FILE")]
+        policy: PathBuf,
+        /// One JSON object a line, for every request
+        #[arg(long)]
+        json: bool,
+    },
     /// Prints the JSON Schema of the policy
     Schema,
     /// Prints a policy with every key and its default

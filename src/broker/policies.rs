@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::egress::replay;
 use crate::cli::PolicyCommand;
 use crate::console;
 use crate::outcome::Outcome;
@@ -37,6 +38,7 @@ pub fn run(command: &PolicyCommand) -> ExitCode {
             requests,
             json,
         } => test(file, requests, *json),
+        PolicyCommand::Replay { log, policy, json } => replay::run(log, policy, *json),
         PolicyCommand::Schema => schema(),
         PolicyCommand::Init => {
             console::answer(DEFAULT);

@@ -24,6 +24,7 @@ pub mod model_traffic;
 pub mod process;
 mod proxy;
 mod refusal;
+pub mod replay;
 mod resolve;
 mod road;
 mod roots;

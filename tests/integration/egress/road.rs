@@ -116,3 +116,45 @@ fn what_must_not_leave_is_taken_off() {
         assert_eq!(names, ["accept", "user-agent", "x-kept"]);
     }
 }
+
+#[test]
+fn a_log_is_judged_anew_under_a_changed_policy() {
+    let origin = Origin::tls(&["origin.test"]);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("egress.jsonl");
+    let setup = tagout::broker::egress::setup::EgressSetup::new(
+        "p.yml",
+        network(vec![rule("origin.test", origin.port(), 4)]),
+    )
+    .with_log(log.clone());
+    let auth = tagout::broker::egress::setup::ProxyAuth::Anyone;
+    let egress = Egress::start_with(setup, &origin, &["origin.test"], auth);
+    egress.curl(&[&origin.url("origin.test", "/ok/x")]);
+    egress.curl(&["-d", "x", &origin.url("origin.test", "/ok/y")]);
+    egress.finish();
+    let policy = folder.path().join("q.yml");
+    let text = format!(
+        "version: 1\nnetwork:\n  allow:\n    - {{host: origin.test, ports: [{}], methods: [POST], paths: [/ok/y]}}\n",
+        origin.port()
+    );
+    std::fs::write(&policy, text).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .env_clear()
+        .args(["policy", "replay"])
+        .arg(&log)
+        .arg("--policy")
+        .arg(&policy)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].starts_with("allow -> deny (method-not-allowed)  GET https://origin.test:"),
+        "{text}"
+    );
+    assert!(
+        lines[1].starts_with("deny -> allow  POST https://origin.test:"),
+        "{text}"
+    );
+}
