@@ -13,7 +13,6 @@ pub struct NotYet {
 /// The table.
 #[rustfmt::skip]
 pub static NOT_YET: &[NotYet] = &[
-    NotYet { key: "extends", only: &[] },
     NotYet { key: "agent.use", only: &["builtin", "command"] },
     NotYet { key: "agent.model.api", only: &["responses"] },
     NotYet { key: "network.mode", only: &["enforce"] },

@@ -45,6 +45,26 @@ pub fn line(text: &str) -> Check {
     Ok(())
 }
 
+/// A policy that can be built on.
+pub fn extended(text: &str) -> Check {
+    let names: Vec<&str> = super::parse::extend::BUILT_IN
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    if names.contains(&text) {
+        return Ok(());
+    }
+    let mend = format!("use {}, or leave it out", names.join(" or "));
+    if text.starts_with(".github/") {
+        return wrong(
+            text,
+            "is a file of the repository, which is not supported yet",
+            &mend,
+        );
+    }
+    wrong(text, "is not a policy that is built in", &mend)
+}
+
 /// Any text that is not empty, such as a prompt or a shell command.
 pub fn prose(text: &str) -> Check {
     bounded(text, TEXT_BYTES_MAX, "write a text, or leave the key out")

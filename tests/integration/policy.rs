@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tagout::policy::keys::{self, Shape};
 use tagout::policy::lint::lint;
 use tagout::policy::model::{Network, Policy};
+use tagout::policy::parse::extend::BUILT_IN;
 use tagout::policy::parse::{parse, parse_placed, yaml};
 use tagout::policy::{show, supported};
 
@@ -224,6 +225,9 @@ const WRONG: &[(&str, &str)] = &[
     ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: '*.example', tls: inspect}, {host: m.example, tls: tunnel}]}", "p.yml:3:26"),
     ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: m.example, tls: tunnel}]}", "p.yml:3:37"),
     ("version: 1\nnetwork: {allow: [{host: m.a.example, tls: tunnel}, {host: '*.a.example'}]}", "p.yml:2:39"),
+    ("version: 1\nextends: [nonsense]", "p.yml:2:11"),
+    ("version: 1\nextends: [.github/more.yml]", "p.yml:2:11"),
+    ("version: 1\nextends: maintenance", "p.yml:2:10"),
     ("version: 1\nchanges: {allow: ['[']}", "p.yml:2:19"),
     ("version: 1\npull-request: {branch-prefix: 'refs/heads/'}", "p.yml:2:31"),
     ("version: 1\npull-request: {draft: false}", "p.yml:2:23"),
@@ -673,4 +677,58 @@ fn check_prints_warnings_on_stderr_and_ends_well() {
         file.display()
     );
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+}
+
+#[test]
+fn built_in_policies_are_valid_and_open_nothing() {
+    for (name, text) in BUILT_IN {
+        let policy = parse(name, text).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        assert_eq!(warnings(text), [], "{name}");
+        let default = Policy::default();
+        let network = placeless(policy.clone()).network;
+        assert_eq!(
+            (network, policy.filesystem, policy.environment),
+            (default.network, default.filesystem, default.environment),
+            "{name}"
+        );
+        assert!(
+            !text.contains("extends:\n")
+                && policy.approval == default.approval
+                && policy.setup.is_empty(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn extending_adds_to_lists_and_replaces_scalars() {
+    let text = "version: 1
+extends: [maintenance]
+tasks: {own: {prompt: x}, update-deps: {schedule: '17 4 * * 1'}}
+changes: {limits: {files: 7}}
+pull-request: {labels: [own, maintenance]}
+";
+    let found = faults(text);
+    assert_eq!(
+        found.len(),
+        1,
+        "a task needs its prompt where it is written: {found:?}"
+    );
+    let policy = parse(
+        "p.yml",
+        &text.replace("{schedule:", "{prompt: y, schedule:"),
+    )
+    .unwrap();
+    assert_eq!(policy.tasks.len(), 5);
+    assert_eq!(policy.tasks["update-deps"].prompt, "y");
+    assert!(
+        policy.tasks["fix-lints"]
+            .prompt
+            .starts_with("Run the linters")
+    );
+    assert_eq!((policy.changes.files, policy.changes.bytes), (7, 2 << 20));
+    assert_eq!(policy.pull_request.labels, ["maintenance", "own"]);
+    let alone = parse("p.yml", "extends: [maintenance]\nversion: 1\n").unwrap();
+    assert_eq!(alone.pull_request.labels, ["maintenance"]);
+    assert_eq!(alone.network.at.file.as_ref(), "p.yml");
 }

@@ -1,22 +1,21 @@
 //! What one key demands of another: faults that no key shows alone.
 //! It must never change a value; a contradiction is the writer's to solve.
 
-use std::sync::Arc;
-
+use super::Files;
 use super::decode::{self, Section};
 use super::yaml::{Node, Wrong};
 use crate::policy::host;
 use crate::policy::model::{AgentKind, HostPattern, TlsMode};
 
 /// Names the contradictions of a policy.
-pub(super) fn check(file: &Arc<str>, root: &Node, faults: &mut Vec<Wrong>) {
-    let top = Section::of(root, file);
+pub(super) fn check(files: &Files, root: &Node, faults: &mut Vec<Wrong>) {
+    let top = Section::of(root, files);
     agent(&top.section("agent"), faults);
     let rules: Vec<Section<'_>> = top
         .section("network")
         .list("allow")
         .iter()
-        .map(|node| Section::of(node, file))
+        .map(|node| Section::of(node, files))
         .collect();
     for section in &rules {
         tunnel(section, faults);

@@ -2,9 +2,9 @@
 //! It must never invent a value for what was written wrongly; such a file has faults and is refused as a whole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::Files;
 use super::yaml::{Mark, Node, Value};
 use crate::policy::model::{
     Agent, Approval, Changes, Credential, Environment, Filesystem, Limits, Model, Network, Place,
@@ -19,11 +19,11 @@ pub(crate) const PORTS: [u16; 1] = [443];
 pub(crate) const METHODS: [&str; 2] = ["GET", "HEAD"];
 
 /// The policy that a tree means.
-pub(super) fn decode(file: &Arc<str>, root: &Node) -> Policy {
+pub(super) fn decode(files: &Files, root: &Node) -> Policy {
     let default = Policy::default();
     let top = Section {
         node: Some(root),
-        file,
+        files,
     };
     Policy {
         bases: top.texts("bases").unwrap_or(default.bases),
@@ -51,7 +51,7 @@ pub(super) fn decode(file: &Arc<str>, root: &Node) -> Policy {
 }
 
 /// Collects where the keys stand, by dotted path; items of lists have none.
-pub(super) fn places(file: &Arc<str>, node: &Node, path: &str, found: &mut HashMap<String, Place>) {
+pub(super) fn places(files: &Files, node: &Node, path: &str, found: &mut HashMap<String, Place>) {
     let Value::Map(entries) = &node.value else {
         return;
     };
@@ -62,15 +62,8 @@ pub(super) fn places(file: &Arc<str>, node: &Node, path: &str, found: &mut HashM
             } else {
                 format!("{path}.{name}")
             };
-            places(file, value, &path, found);
-            found.insert(
-                path,
-                Place {
-                    file: Arc::clone(file),
-                    line: key.at.line,
-                    column: key.at.column,
-                },
-            );
+            places(files, value, &path, found);
+            found.insert(path, files.place(key.at));
         }
     }
 }
@@ -138,11 +131,7 @@ fn environment(section: &Section<'_>, default: Environment) -> Environment {
 
 fn network(section: &Section<'_>, default: Network) -> Network {
     let limits = section.section("limits");
-    let first_line = Place {
-        file: Arc::clone(section.file),
-        line: 1,
-        column: 1,
-    };
+    let first_line = section.files.first_line();
     Network {
         mode: section.word("mode").unwrap_or(default.mode),
         allow: section
@@ -235,15 +224,15 @@ fn approval(section: &Section<'_>, default: Approval) -> Approval {
 /// A map of the tree, or the absence of one. Values of the wrong shape read as absent: they were named as faults.
 pub(super) struct Section<'n> {
     node: Option<&'n Node>,
-    file: &'n Arc<str>,
+    files: &'n Files,
 }
 
 impl<'n> Section<'n> {
     /// The map of a node.
-    pub(super) fn of(node: &'n Node, file: &'n Arc<str>) -> Self {
+    pub(super) fn of(node: &'n Node, files: &'n Files) -> Self {
         Self {
             node: Some(node),
-            file,
+            files,
         }
     }
 
@@ -268,23 +257,19 @@ impl<'n> Section<'n> {
     fn under(&self, node: &'n Node) -> Section<'n> {
         Section {
             node: Some(node),
-            file: self.file,
+            files: self.files,
         }
     }
 
     pub(super) fn section(&self, name: &str) -> Section<'n> {
         Section {
             node: self.entry(name).map(|(_, node)| node),
-            file: self.file,
+            files: self.files,
         }
     }
 
     fn place_of(&self, at: Mark) -> Place {
-        Place {
-            file: Arc::clone(self.file),
-            line: at.line,
-            column: at.column,
-        }
+        self.files.place(at)
     }
 
     fn place(&self) -> Option<Place> {
@@ -354,7 +339,7 @@ impl<'n> Section<'n> {
         }
     }
 
-    fn texts(&self, name: &str) -> Option<Vec<String>> {
+    pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         Some(
             self.items(name)?
                 .iter()

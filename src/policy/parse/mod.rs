@@ -2,15 +2,17 @@
 //! It must never accept a key that it does not know.
 //!
 //! The text becomes a tree with places (`yaml`), the tree is held against the description of the keys (`shape`) and
-//! against itself (`across`), and only a tree without a fault becomes a policy (`decode`).
+//! against itself (`across`), together with what it extends (`extend`), and only a tree without a fault becomes a policy (`decode`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{Place, Policy};
+use yaml::{Mark, Node};
 
 mod across;
 pub(crate) mod decode;
+pub mod extend;
 mod shape;
 pub mod yaml;
 
@@ -66,17 +68,13 @@ impl Places {
 /// # Errors
 /// As [`parse`].
 pub fn parse_placed(file: &str, text: &str) -> Result<(Policy, Places), Vec<Fault>> {
-    let file: Arc<str> = Arc::from(file);
-    read(&file, text).map_err(|mut wrongs| {
+    let mut files = Files(vec![Arc::from(file)]);
+    read(&mut files, text).map_err(|mut wrongs| {
         wrongs.sort();
         wrongs.dedup();
         wrongs.truncate(FAULTS_MAX);
         let fault = |(at, what, mend): yaml::Wrong| Fault {
-            at: Place {
-                file: Arc::clone(&file),
-                line: at.line,
-                column: at.column,
-            },
+            at: files.place(at),
             what,
             mend,
         };
@@ -84,23 +82,57 @@ pub fn parse_placed(file: &str, text: &str) -> Result<(Policy, Places), Vec<Faul
     })
 }
 
-fn read(file: &Arc<str>, text: &str) -> Result<(Policy, Places), Vec<yaml::Wrong>> {
+/// The names of the files that a policy is made of, the policy itself first.
+struct Files(Vec<Arc<str>>);
+
+impl Files {
+    fn place(&self, at: Mark) -> Place {
+        let named = self.0.get(usize::from(at.file)).or(self.0.first());
+        Place {
+            file: named.map_or_else(|| Arc::from(""), Arc::clone),
+            line: at.line,
+            column: at.column,
+        }
+    }
+
+    fn first_line(&self) -> Place {
+        self.place(Mark {
+            file: 0,
+            line: 1,
+            column: 1,
+        })
+    }
+}
+
+fn read(files: &mut Files, text: &str) -> Result<(Policy, Places), Vec<yaml::Wrong>> {
     let (root, mut faults) = yaml::read(text).map_err(|wrong| vec![wrong])?;
     shape::check(&root, &mut faults);
-    across::check(file, &root, &mut faults);
     if faults.is_empty() {
         yaml::agree(text, &root).map_err(|wrong| vec![wrong])?;
-        let mut places = Places {
-            keys: HashMap::new(),
-            first: Place {
-                file: Arc::clone(file),
-                line: 1,
-                column: 1,
-            },
-        };
-        decode::places(file, &root, "", &mut places.keys);
-        Ok((decode::decode(file, &root), places))
-    } else {
-        Err(faults)
     }
+    let names = decode::Section::of(&root, files)
+        .texts("extends")
+        .unwrap_or_default();
+    let mut whole: Option<Node> = None;
+    for (name, node) in extend::trees(&names).map_err(|wrong| vec![wrong])? {
+        files.0.push(Arc::from(name));
+        whole = Some(match whole {
+            Some(under) => extend::lay_over(under, node),
+            None => node,
+        });
+    }
+    let whole = match whole {
+        Some(under) => extend::lay_over(under, root),
+        None => root,
+    };
+    across::check(files, &whole, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut places = Places {
+        keys: HashMap::new(),
+        first: files.first_line(),
+    };
+    decode::places(files, &whole, "", &mut places.keys);
+    Ok((decode::decode(files, &whole), places))
 }

@@ -14,9 +14,11 @@ pub const NODES_MAX: usize = 100_000;
 /// Most bytes of text, those repeated by aliases counted each time.
 pub const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
-/// A line and a column, from one, in characters.
+/// A file by its number, a line and a column, the latter from one, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
+    /// 0 is the policy itself; those that it extends follow.
+    pub(super) file: u16,
     pub(super) line: u32,
     pub(super) column: u32,
 }
@@ -69,7 +71,11 @@ enum Frame {
 /// # Errors
 /// What is not YAML, more than one document, tags, and everything over a bound.
 pub(super) fn read(text: &str) -> Result<(Node, Vec<Wrong>), Wrong> {
-    let start = Mark { line: 1, column: 1 };
+    let start = Mark {
+        file: 0,
+        line: 1,
+        column: 1,
+    };
     if text.len() > TEXT_BYTES_MAX {
         let what = format!("the file is larger than {} KiB", TEXT_BYTES_MAX >> 10);
         return Err((start, what, "shorten it".to_owned()));
@@ -106,6 +112,7 @@ pub(super) fn agree(text: &str, node: &Node) -> Result<(), Wrong> {
     let mend = || "write it in a plainer form of YAML".to_owned();
     let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| {
         let at = error.location().map_or(node.at, |place| Mark {
+            file: 0,
             line: number(place.line()),
             column: number(place.column()),
         });
@@ -142,11 +149,13 @@ fn inside(text: &str, line: usize, column: usize) -> Mark {
     let (last, words) = text.lines().enumerate().last().unwrap_or_default();
     if line > last + 1 {
         return Mark {
+            file: 0,
             line: number(last + 1),
             column: number(words.chars().count() + 1),
         };
     }
     Mark {
+        file: 0,
         line: number(line),
         column: number(column),
     }
@@ -154,6 +163,7 @@ fn inside(text: &str, line: usize, column: usize) -> Mark {
 
 fn mark(span: Span) -> Mark {
     Mark {
+        file: 0,
         line: number(span.start.line()),
         column: number(span.start.col() + 1),
     }
