@@ -6,6 +6,7 @@
 //! owner that git makes ("dubious ownership") protects against just that configuration; it is left out on
 //! purpose, so that a checkout that root made can be read. References are plain files and are read by `refs`.
 
+pub mod facts;
 pub mod refs;
 pub mod sample;
 

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod approval;
+pub mod bundle;
 pub mod collect;
 pub mod egress;
 pub mod forge;

@@ -10,3 +10,4 @@ pub mod checks;
 pub mod diff;
 pub mod finding;
 pub mod path;
+pub mod workflows;

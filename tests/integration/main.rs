@@ -2,6 +2,7 @@
 
 mod agent;
 mod approval;
+mod bundle;
 mod changes;
 mod check;
 mod documents;
@@ -11,6 +12,7 @@ mod github;
 #[path = "../github/mod.rs"]
 mod github_server;
 mod house;
+mod local_forge;
 mod model_traffic;
 mod policy;
 mod sanitize;

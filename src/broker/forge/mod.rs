@@ -3,6 +3,7 @@
 
 pub mod branch;
 pub mod github;
+pub mod local;
 
 use crate::gate::{Admitted, Principal};
 use crate::names::{Digest, ObjectId};
