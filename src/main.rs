@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tagout::agent;
-use tagout::broker::{egress, policies, reports, sanitize};
+use tagout::broker::{check, egress, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::demo;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             tagout::sandbox::launch::run,
         )),
         Command::Report(args) => code(reports::command(&args)),
+        Command::Check(args) => code(check::command(&args)),
         Command::Sanitize(args) => code(sanitize::command(args)),
         Command::Demo(args) => ExitCode::from(demo::run(&args)),
         Command::Agent(args) => ExitCode::from(agent::run(&args)),
@@ -39,7 +40,6 @@ fn main() -> ExitCode {
         Command::Run(_)
         | Command::Execute(_)
         | Command::Publish(_)
-        | Command::Check(_)
         | Command::Doctor(_) => {
             console::notice("tagout: this command is not built yet");
             ExitCode::from(Outcome::Internal.code())

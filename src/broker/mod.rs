@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod approval;
 pub mod bundle;
+pub mod check;
 pub mod collect;
 pub mod egress;
 pub mod forge;

@@ -103,6 +103,22 @@ codes! {
     IgnoredLeftOut, "ignored-left-out", Note, "Files that the base's ignore rules name are left out.";
 }
 
+/// The table of the documents: code, what it does by itself, what it means.
+#[must_use]
+pub fn table() -> String {
+    let mut text = String::from("| code | does | meaning |\n|---|---|---|\n");
+    for code in Code::ALL {
+        text.push_str("| `");
+        text.push_str(code.as_str());
+        text.push_str("` | ");
+        text.push_str(code.severity().word());
+        text.push_str(" | ");
+        text.push_str(code.about());
+        text.push_str(" |\n");
+    }
+    text
+}
+
 /// One thing wrong with a change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,4 +10,5 @@ pub mod checks;
 pub mod diff;
 pub mod finding;
 pub mod path;
+pub mod sarif;
 pub mod workflows;

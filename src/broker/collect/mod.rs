@@ -5,6 +5,7 @@
 //! the base commit's `.gitignore` files leave out.
 
 mod base;
+pub mod commits;
 mod file;
 mod ignored;
 mod walk;
