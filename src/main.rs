@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tagout::agent;
-use tagout::broker::{check, egress, policies, reports, sanitize};
+use tagout::broker::surroundings::Surroundings;
+use tagout::broker::{check, doctor, egress, job, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::demo;
@@ -37,13 +38,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => ExitCode::from(demo::run(&args)),
         Command::Agent(args) => ExitCode::from(agent::run(&args)),
         Command::Egress(args) => ExitCode::from(egress::command::run(&args)),
-        Command::Run(_)
-        | Command::Execute(_)
-        | Command::Publish(_)
-        | Command::Doctor(_) => {
-            console::notice("tagout: this command is not built yet");
-            ExitCode::from(Outcome::Internal.code())
-        }
+        Command::Run(args) => code(job::run(&args, &Surroundings::read())),
+        Command::Execute(args) => code(job::execute(&args, &Surroundings::read())),
+        Command::Publish(args) => code(job::publish(&args, &Surroundings::read())),
+        Command::Doctor(args) => code(doctor::command(&args)),
     }
 }
 

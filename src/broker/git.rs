@@ -149,6 +149,12 @@ impl Source {
         &self.common_dir
     }
 
+    /// The folders that objects lie in: its own, and those of its alternates.
+    #[must_use]
+    pub fn object_folders(&self) -> &[PathBuf] {
+        &self.objects
+    }
+
     /// The objects, for the rooms that build on libgit2.
     pub(crate) fn repo(&self) -> &Repository {
         &self.repo

@@ -6,6 +6,7 @@ pub mod approval;
 pub mod bundle;
 pub mod check;
 pub mod collect;
+pub mod doctor;
 pub mod egress;
 pub mod forge;
 pub mod git;

@@ -133,7 +133,7 @@ pub struct FindingFact {
     /// Where.
     pub path: Option<String>,
     /// Line in it.
-    pub line: Option<u64>,
+    pub line: Option<u32>,
     /// What.
     pub sentence: String,
     /// The policy line that would allow it.

@@ -12,6 +12,7 @@ mod github;
 #[path = "../github/mod.rs"]
 mod github_server;
 mod house;
+mod job;
 mod local_forge;
 mod model_traffic;
 mod policy;

@@ -9,6 +9,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::wire::{LAUNCH_WORD, Plan, WallsReport};
 
@@ -32,6 +33,9 @@ pub enum InsideError {
     /// The plan could not be handed over.
     #[error("cannot hand the plan to the launcher of the walls")]
     Plan(#[source] io::Error),
+    /// Somebody stopped us.
+    #[error("stopped by {0}; nothing is proposed")]
+    Stopped(&'static str),
     /// The launcher ended without a report.
     #[error("the launcher of the walls ended without a report ({0})")]
     NoReport(ExitStatus),
@@ -100,13 +104,13 @@ pub async fn raise(
 
     let text = serde_json::to_vec(plan).map_err(InsideError::Report)?;
     let mut lines = Lines::new(output_bytes_max);
-    let (handed, report, (), status) = tokio::join!(
+    let (handed, report, (), ended) = tokio::join!(
         hand_over(plan_write.into(), text),
         read_report(report_read.into()),
         lines.follow(stdout, stderr, &mut heard),
-        child.wait(),
+        end(&mut child),
     );
-    let status = status.map_err(InsideError::Read)?;
+    let status = ended?;
     let report = report.map_err(InsideError::Read)?;
     if report.is_empty() {
         handed.map_err(InsideError::Plan)?;
@@ -117,6 +121,20 @@ pub async fn raise(
         gone: TreeGone(()),
         output_bytes_dropped: lines.dropped,
     })
+}
+
+/// Waits for the launcher. Whoever stops us stops everything inside: the tree dies with its launcher.
+async fn end(child: &mut Child) -> Result<ExitStatus, InsideError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(InsideError::Start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(InsideError::Start)?;
+    let stopped = tokio::select! {
+        status = child.wait() => return status.map_err(InsideError::Read),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    child.start_kill().map_err(InsideError::Read)?;
+    child.wait().await.map_err(InsideError::Read)?;
+    Err(InsideError::Stopped(stopped))
 }
 
 fn mapping(parent_fd: OwnedFd, child_fd: i32) -> FdMapping {

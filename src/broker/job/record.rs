@@ -12,9 +12,13 @@ use super::end::End;
 use crate::broker::journal::{Journal, Source};
 use crate::broker::outputs;
 use crate::broker::surroundings::Surroundings;
+use crate::broker::workspace::removal;
 use crate::console;
 use crate::outcome::Outcome;
 use crate::report::{Facts, html, markdown};
+
+/// Folders of a run that are not left behind.
+const SCRATCH: [&str; 3] = ["probe", "work", "egress"];
 
 /// The record of one run.
 #[derive(Debug)]
@@ -99,6 +103,17 @@ impl Record {
         let path = self.folder.join(name);
         replace(&path, bytes).map_err(|error| unwritable(&path, &error))?;
         Ok(path)
+    }
+
+    /// Removes what only the run itself needed: the workspace, the egress' files.
+    pub fn clear_scratch(&mut self) {
+        for name in SCRATCH {
+            if let Err(error) = removal::remove(&self.folder.join(name)) {
+                self.facts.notes.push(format!(
+                    "the folder {name} of this run could not be removed: {error}"
+                ));
+            }
+        }
     }
 
     /// Ends the run: report, step outputs, summary, and what the console shows. Returns how it ended.

@@ -400,7 +400,8 @@ impl Builder {
                 ("workdir", &work),
                 ("userxattr", ""),
                 ("volatile", ""),
-                ("redirect_dir", "off"),
+                // Not `off`, which the kernel may read as `follow` and then refuses beside userxattr.
+                ("redirect_dir", "nofollow"),
                 ("metacopy", "off"),
                 ("index", "off"),
                 ("nfs_export", "off"),

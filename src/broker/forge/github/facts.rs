@@ -48,7 +48,7 @@ impl GitHub {
         let own_account = if stopped {
             None
         } else {
-            Some(self.identity().await.id)
+            Some(self.identity_by_reading().await.id)
         };
         Facts {
             runner,

@@ -64,7 +64,7 @@ impl GitHub {
             refusal.sentence(),
             refusal.code()
         );
-        let me = self.identity().await;
+        let me = self.identity_by_reading().await;
         self.answer(origin, &text, &me).await
     }
 

@@ -1,0 +1,405 @@
+//! From an event to an admitted request: event shape, policy of the trusted commit, permission, in that order.
+//! It must never touch anything else of the repository, the event's text or a secret before the gate has said yes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::end::{End, causes};
+use super::record::Record;
+use crate::broker::forge::github::{Endpoint, GitHub};
+use crate::broker::git::Source as Repo;
+use crate::broker::journal::Source;
+use crate::broker::surroundings::Surroundings;
+use crate::cli::{Forge, JobArgs};
+use crate::event::{Event, PAYLOAD_BYTES_MAX};
+use crate::gate::{self, Admitted, Base, Runner, refusal::Refusal};
+use crate::names::{Digest, ObjectId, Repository, Secret};
+use crate::outcome::Outcome;
+use crate::policy::model::Policy;
+use crate::policy::parse;
+
+/// Where the policy lies in a commit.
+pub const POLICY_FILE: &str = ".github/tagout.yml";
+/// Largest policy file that is read, in bytes.
+pub const POLICY_BYTES_MAX: u64 = 256 * 1024;
+
+/// A policy, and the digest of the text that it was read from (of nothing, where the defaults hold).
+#[derive(Debug)]
+pub struct Trusted {
+    /// The policy.
+    pub policy: Policy,
+    /// SHA-256 of its text.
+    pub digest: Digest,
+    /// The file as the user knows it.
+    pub file: String,
+}
+
+/// A request that the gate admitted, with the policy that bounds it.
+#[derive(Debug)]
+pub struct Asked {
+    /// The gate's proof.
+    pub admitted: Admitted,
+    /// The policy of the trusted commit.
+    pub trusted: Trusted,
+    /// GitHub, where the event came from there.
+    pub github: Option<GitHub>,
+}
+
+/// A refusal that may be answered on the thread by whoever may write there.
+#[derive(Debug)]
+pub struct Refused {
+    /// What the gate said.
+    pub refusal: Refusal,
+    /// Where it was asked.
+    pub origin: Option<gate::Origin>,
+    /// GitHub.
+    pub github: Option<GitHub>,
+}
+
+/// Why there is no admitted request.
+#[derive(Debug)]
+pub enum NotAsked {
+    /// The run is over.
+    End(End),
+    /// The gate said no.
+    Refused(Box<Refused>),
+}
+
+impl From<End> for NotAsked {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+/// Where the policy and the base commit are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The repository on disk.
+    Disk,
+    /// The API: nothing is checked out where a credential can write.
+    Api,
+}
+
+/// Asks the gate.
+///
+/// # Errors
+/// `NotAsked` where the event is not ours, the policy is wrong, or the gate says no.
+pub async fn ask(
+    args: &JobArgs,
+    surroundings: &Surroundings,
+    reads: Reads,
+    record: &mut Record,
+) -> Result<Asked, NotAsked> {
+    match payload(args, surroundings)? {
+        None => keyboard(args, surroundings, record).map_err(NotAsked::from),
+        Some(payload) => by_event(args, surroundings, reads, record, &payload).await,
+    }
+}
+
+fn payload(args: &JobArgs, surroundings: &Surroundings) -> Result<Option<Vec<u8>>, End> {
+    let Some(path) = args.event.as_ref().or(surroundings.event_path.as_ref()) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(PAYLOAD_BYTES_MAX as u64 + 1)
+                .read_to_end(&mut bytes)
+        })
+        .map_err(|error| {
+            End::new(
+                Outcome::Usage,
+                "event-unreadable",
+                format!("cannot read the event {}: {error}", path.display()),
+            )
+        })?;
+    Ok(Some(bytes))
+}
+
+/// Without an event the person at the keyboard asks, and answers for it.
+fn keyboard(
+    args: &JobArgs,
+    surroundings: &Surroundings,
+    record: &mut Record,
+) -> Result<Asked, End> {
+    if surroundings.in_actions {
+        return Err(End::new(
+            Outcome::Refused,
+            "event-missing",
+            "in GitHub Actions a run is started by an event, and there is none",
+        ));
+    }
+    let task = args.task.as_deref().ok_or_else(|| {
+        End::new(
+            Outcome::Usage,
+            "task-missing",
+            "there is neither an event nor a task; give --task or --event",
+        )
+    })?;
+    let repo = open(&args.repo)?;
+    let head = repo
+        .head()
+        .map_err(|error| End::of(Outcome::Usage, "base-unknown", &error))?;
+    let commit = match &surroundings.sha {
+        Some(sha) => object_id(sha)?,
+        None => head.commit,
+    };
+    let branch = head.branch.unwrap_or_else(|| "HEAD".to_owned());
+    let trusted = trusted(args, surroundings, Some(&repo), &commit)?;
+    let admitted =
+        gate::keyboard(task, None, Base { branch, commit }).map_err(|refusal| refused(&refusal))?;
+    admit(record, &admitted, &trusted)?;
+    Ok(Asked {
+        admitted,
+        trusted,
+        github: None,
+    })
+}
+
+async fn by_event(
+    args: &JobArgs,
+    surroundings: &Surroundings,
+    reads: Reads,
+    record: &mut Record,
+    payload: &[u8],
+) -> Result<Asked, NotAsked> {
+    let event = match &surroundings.event_name {
+        Some(name) => Event::read(name, payload),
+        None => Event::read_unnamed(payload),
+    }
+    .map_err(|error| End::of(Outcome::Refused, "event-unreadable", &error))?;
+    record.say(
+        "event",
+        Source::Broker,
+        &serde_json::json!({ "name": event.name(), "digest": event.digest() }),
+    )?;
+    let runner = runner(surroundings, &event)?;
+    let commit = base_commit(args, surroundings)?;
+    let github = connect(surroundings, &runner.repository).await?;
+    let trusted = match reads {
+        Reads::Disk => {
+            let repo = open(&args.repo)?;
+            trusted(args, surroundings, Some(&repo), &commit)?
+        }
+        Reads::Api => trusted_by_api(&github, &commit).await?,
+    };
+    let addressed = gate::address(&event, &trusted.policy)
+        .map_err(|ignored| End::good(Outcome::Ignored, ignored.to_string()))?;
+    let branch = event.base_branch().unwrap_or_default().to_owned();
+    let facts = github
+        .facts(&addressed, runner, Base { branch, commit })
+        .await;
+    let origin = addressed.origin();
+    match gate::admit(addressed, &trusted.policy, &facts) {
+        Ok(admitted) => {
+            admit(record, &admitted, &trusted)?;
+            Ok(Asked {
+                admitted,
+                trusted,
+                github: Some(github),
+            })
+        }
+        Err(refusal) => {
+            record.say(
+                "gate",
+                Source::Broker,
+                &serde_json::json!({ "refused": refusal.code().word(), "sentence": refusal.sentence() }),
+            )?;
+            Err(NotAsked::Refused(Box::new(Refused {
+                refusal,
+                origin,
+                github: Some(github),
+            })))
+        }
+    }
+}
+
+/// How a gate's refusal ends a run.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> End {
+    End::new(Outcome::Refused, refusal.code().word(), refusal.sentence())
+}
+
+/// Writes down what was admitted, for the journal and the report.
+fn admit(record: &mut Record, admitted: &Admitted, trusted: &Trusted) -> Result<(), End> {
+    let request = &mut record.facts.request;
+    request.requester.clone_from(&admitted.requester().login);
+    admitted.task().clone_into(&mut request.task);
+    request.repository = admitted.repository().map(ToString::to_string);
+    request.issue = admitted.issue();
+    request.base_branch = Some(admitted.base_branch().to_owned());
+    request.base_commit = Some(admitted.base_commit().to_string());
+    request.policy_digest = Some(trusted.digest.to_string());
+    let withheld = admitted.withheld().len();
+    if withheld > 0 {
+        record.facts.notes.push(format!(
+            "{withheld} texts by people below the permission threshold were withheld from the agent"
+        ));
+    }
+    record.say(
+        "gate",
+        Source::Broker,
+        &serde_json::json!({
+            "admitted": admitted.requester().login,
+            "task-id": admitted.task_id(),
+            "base": admitted.base_commit(),
+            "policy": trusted.digest,
+        }),
+    )
+}
+
+fn runner(surroundings: &Surroundings, event: &Event) -> Result<Runner, End> {
+    let repository = match &surroundings.repository {
+        Some(text) => text
+            .parse()
+            .map_err(|error| End::of(Outcome::Usage, "repository-unknown", &error))?,
+        None => event
+            .repository()
+            .map(|home| home.name.clone())
+            .ok_or_else(|| {
+                End::new(
+                    Outcome::Refused,
+                    "repository-mismatch",
+                    "the event names no repository",
+                )
+            })?,
+    };
+    let attempt = match &surroundings.run_attempt {
+        Some(text) => text
+            .parse()
+            .map_err(|error| End::of(Outcome::Usage, "attempt-unknown", &error))?,
+        None => 1,
+    };
+    Ok(Runner {
+        repository,
+        attempt,
+        triggering_actor: surroundings.triggering_actor.clone(),
+    })
+}
+
+fn base_commit(args: &JobArgs, surroundings: &Surroundings) -> Result<ObjectId, End> {
+    match &surroundings.sha {
+        Some(sha) => object_id(sha),
+        None => open(&args.repo)?
+            .head()
+            .map(|head| head.commit)
+            .map_err(|error| End::of(Outcome::Usage, "base-unknown", &error)),
+    }
+}
+
+fn object_id(text: &str) -> Result<ObjectId, End> {
+    text.parse()
+        .map_err(|error| End::of(Outcome::Usage, "base-unknown", &error))
+}
+
+/// Opens the repository that the run is about.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn open(path: &Path) -> Result<Repo, End> {
+    Repo::open(path).map_err(|error| End::of(Outcome::Usage, "repository-unreadable", &error))
+}
+
+async fn connect(surroundings: &Surroundings, repository: &Repository) -> Result<GitHub, End> {
+    let text =
+        |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
+    let endpoint = Endpoint {
+        api_url: text(&surroundings.api_url, "https://api.github.com"),
+        graphql_url: text(&surroundings.graphql_url, "https://api.github.com/graphql"),
+        repository: repository.clone(),
+        token: surroundings
+            .token
+            .clone()
+            .unwrap_or_else(|| Secret::new(String::new())),
+    };
+    GitHub::connect(endpoint)
+        .await
+        .map_err(|error| End::of(Outcome::ForgeFailed, "github-unreachable", &error))
+}
+
+/// The policy of the base commit, or the file that the person at the keyboard named.
+fn trusted(
+    args: &JobArgs,
+    surroundings: &Surroundings,
+    repo: Option<&Repo>,
+    commit: &ObjectId,
+) -> Result<Trusted, End> {
+    if let Some(path) = &args.policy {
+        if surroundings.in_actions {
+            return Err(End::new(
+                Outcome::Usage,
+                "policy-not-trusted",
+                "in GitHub Actions the policy comes from the base commit; --policy is for a person at the keyboard",
+            ));
+        }
+        let text = read_policy(path)?;
+        return parsed(&path.display().to_string(), Some(text));
+    }
+    let bytes = match repo {
+        Some(repo) => repo
+            .read_file(commit, POLICY_FILE, POLICY_BYTES_MAX)
+            .map_err(|error| End::of(Outcome::PolicyInvalid, "policy-unreadable", &error))?,
+        None => None,
+    };
+    parsed(POLICY_FILE, bytes)
+}
+
+async fn trusted_by_api(github: &GitHub, commit: &ObjectId) -> Result<Trusted, End> {
+    let bytes = github
+        .policy_file(commit)
+        .await
+        .map_err(|error| End::of(Outcome::ForgeFailed, "policy-unreadable", &error))?;
+    parsed(POLICY_FILE, bytes)
+}
+
+fn read_policy(path: &Path) -> Result<Vec<u8>, End> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(POLICY_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            End::new(
+                Outcome::PolicyInvalid,
+                "policy-unreadable",
+                format!("cannot read {}: {error}", path.display()),
+            )
+        })?;
+    Ok(bytes)
+}
+
+fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
+    let Some(bytes) = bytes else {
+        return Ok(Trusted {
+            policy: Policy::default(),
+            digest: Digest::of(b""),
+            file: file.to_owned(),
+        });
+    };
+    let digest = Digest::of(&bytes);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        End::new(
+            Outcome::PolicyInvalid,
+            "policy-not-utf8",
+            format!("{file}:1:1: {}", causes(&error)),
+        )
+    })?;
+    let policy = parse::parse(file, &text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        End::new(Outcome::PolicyInvalid, "policy-invalid", lines.join("\n"))
+    })?;
+    Ok(Trusted {
+        policy,
+        digest,
+        file: file.to_owned(),
+    })
+}
+
+/// Where the proposal goes.
+#[must_use]
+pub fn forge(args: &JobArgs, surroundings: &Surroundings) -> Forge {
+    args.forge.unwrap_or(if surroundings.in_actions {
+        Forge::Github
+    } else {
+        Forge::Local
+    })
+}
