@@ -15,7 +15,7 @@ use crate::names::{ObjectId, Repository};
 pub use address::{Addressed, Ignored, MARKER, Purpose, Question, address};
 pub use admit::{Admitted, Thread, Withheld, admit, keyboard};
 
-/// The account of `github-actions[bot]` on github.com, as which `GITHUB_TOKEN` writes (api.github.com/users/github-actions[bot]).
+/// The account of `github-actions[bot]` on github.com, as which `GITHUB_TOKEN` writes (`api.github.com/users/github-actions[bot]`).
 pub const GITHUB_ACTIONS_BOT: u64 = 41_898_282;
 
 /// Bytes of the longest task text that is taken: 32 KiB.
