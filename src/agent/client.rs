@@ -22,6 +22,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// Longest time without a byte from the model.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// How long the end of the stream is awaited after the answer is whole: whoever counts what it cost reads to the end.
+const END_MAX: Duration = Duration::from_secs(2);
 /// Largest answer in bytes.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest error body in bytes that is shown.
@@ -163,6 +165,8 @@ impl Client {
         if !stream {
             collector.whole(&json(&whole)?)?;
         }
+        let to_the_end = async { while let Ok(Some(_)) = response.chunk().await {} };
+        tokio::time::timeout(END_MAX, to_the_end).await.ok();
         collector.finish()
     }
 }

@@ -81,10 +81,10 @@ impl Case<'_> {
     }
 
     fn outside(&self, path: &Path) -> Result<Refused, String> {
-        let what = "write a file outside the workspace";
-        let failed = !self.result(OUTSIDE)?.starts_with("exit code 0");
-        let same = fs::read_to_string(path).is_ok_and(|text| text == OUTSIDE_TEXT);
-        if !failed || !same {
+        let what = "change a file outside the workspace";
+        self.result(OUTSIDE)?;
+        // Inside, a file of that name may have come to be, in a folder of the run's own; the real one is what counts.
+        if !fs::read_to_string(path).is_ok_and(|text| text == OUTSIDE_TEXT) {
             return Err(what.to_owned());
         }
         Ok(refused(what, "files"))

@@ -207,6 +207,13 @@ fn as_json(shown: &Shown) -> Value {
 }
 
 fn in_words(shown: &Shown) -> String {
+    if shown.branch.is_empty() {
+        return format!(
+            "The job ended without a proposal: {}. The report: {}",
+            shown.outcome,
+            shown.report.display()
+        );
+    }
     let width = shown.refused.iter().map(|refused| refused.what.len()).max();
     let mut text = format!(
         "A maintainer commented \"{}\" on an issue of a sample repository.\n\

@@ -13,8 +13,6 @@ pub struct NotYet {
 /// The table.
 #[rustfmt::skip]
 pub static NOT_YET: &[NotYet] = &[
-    NotYet { key: "agent.use", only: &["builtin", "command"] },
-    NotYet { key: "agent.model.api", only: &["responses"] },
     NotYet { key: "network.mode", only: &["enforce"] },
     NotYet { key: "network.registries", only: &[] },
     NotYet { key: "network.allow[].websocket", only: &["false"] },
