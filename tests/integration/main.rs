@@ -1,10 +1,12 @@
 //! What is seen from outside: the binary's commands, and the plan of the house.
 
 mod agent;
+mod agents;
 mod approval;
 mod bundle;
 mod changes;
 mod check;
+mod demo;
 mod documents;
 mod egress;
 mod gate;
