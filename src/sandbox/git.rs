@@ -30,7 +30,10 @@ pub fn show(original: &Path, copy: &Path) -> io::Result<Option<PathBuf>> {
         copy_file(&real.join(name), &shown.join(name))?;
     }
     let mut left = REFERENCES_MAX;
-    copy_folder(&real.join("refs"), &shown.join("refs"), &mut left)?;
+    let references = real.join("refs");
+    if fs::symlink_metadata(&references).is_ok_and(|meta| meta.is_dir()) {
+        copy_folder(&references, &shown.join("refs"), &mut left)?;
+    }
     let text = fs::read_to_string(real.join("config")).unwrap_or_default();
     fs::write(shown.join("config"), protect::without_secrets(&text))?;
     let objects = real.join("objects");

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::channel::{Channel, Order, Report};
+use super::meter::{self, Meter};
 use super::scene::Scene;
 use super::shared::Shared;
 use super::stage::{self, Cast};
@@ -116,6 +117,7 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         folder: &scene.folder,
         walls: &scene.walls,
         private: &[],
+        written: &scene.written,
         launcher: own_numbers(),
     };
     let mut ended = start(&cast, namespaces::OUTER, stage::outer, guard)?;
@@ -141,6 +143,7 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         folder: &shared.folder,
         walls: &shared.walls,
         private: &shared.private,
+        written: &shared.private,
         launcher: own_numbers(),
     };
     let lost = |error: io::Error| error.to_string();
@@ -191,6 +194,8 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
         ended: Ended::default(),
         fault: None,
         killing: None,
+        meter: Meter::new(child, &cast.plan.limits, cast.written),
+        next_look: Instant::now() + meter::PAUSE,
     };
     let waited = watch.wait(cast.plan, child, guard);
     watch.finish(waited, child)
@@ -251,6 +256,8 @@ struct Watch {
     ended: Ended,
     fault: Option<String>,
     killing: Option<Instant>,
+    meter: Meter,
+    next_look: Instant,
 }
 
 impl Watch {
@@ -260,7 +267,10 @@ impl Watch {
         let (mut stage_open, mut init_open) = (true, true);
         loop {
             let until = [Some(self.limits_end), self.command_end, self.killing];
-            let next = until.into_iter().flatten().min().unwrap_or(self.limits_end);
+            let next = until
+                .into_iter()
+                .flatten()
+                .fold(self.next_look, Instant::min);
             let left = timespec(next.saturating_duration_since(Instant::now()));
             let mut waited = [
                 PollFd::new(&gone, PollFlags::IN),
@@ -350,9 +360,14 @@ impl Watch {
 
     fn watch_time(&mut self) {
         let now = Instant::now();
-        let limit = self.limits_end <= now || self.command_end.is_some_and(|end| end <= now);
-        if limit && self.ended.limit.is_none() {
-            self.ended.limit = Some("wall-time".to_owned());
+        let late = self.limits_end <= now || self.command_end.is_some_and(|end| end <= now);
+        let mut limit = late.then_some("wall-time");
+        if self.next_look <= now {
+            limit = limit.or(self.meter.look());
+            self.next_look = Instant::now() + meter::PAUSE;
+        }
+        if let (Some(limit), None) = (limit, &self.ended.limit) {
+            self.ended.limit = Some(limit.to_owned());
             self.end_all();
         }
         if self.killing.is_some_and(|end| end <= now) {

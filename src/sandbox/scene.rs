@@ -34,6 +34,8 @@ pub struct Scene {
     pub folder: PathBuf,
     /// What stands if nothing fails.
     pub walls: BTreeMap<String, Wall>,
+    /// Folders of the host that the run writes to.
+    pub written: Vec<PathBuf>,
     /// The folder on the host whose protected paths are looked at after the run, and which.
     pub protected: Option<Protected>,
 }
@@ -173,6 +175,12 @@ impl Scene {
                 root_uid,
             },
             folder,
+            written: match &plan.workspace {
+                Workspace::InPlace { path } => vec![path.clone()],
+                Workspace::View { upper, .. } => vec![upper.clone()],
+                // It is written in memory, which is bounded by its own size.
+                Workspace::Copy { .. } => Vec::new(),
+            },
             protected,
         }
     }

@@ -46,6 +46,8 @@ pub struct Cast<'a> {
     pub walls: &'a BTreeMap<String, Wall>,
     /// Folders that only this run can ever write (level C).
     pub private: &'a [PathBuf],
+    /// Folders of the host that the run writes to.
+    pub written: &'a [PathBuf],
     /// The launcher's process and its group, which the run may not signal.
     pub launcher: [u32; 2],
 }

@@ -18,6 +18,7 @@ mod job;
 mod local_forge;
 mod model_traffic;
 mod policy;
+mod sandbox;
 mod sanitize;
 mod supervisor;
 mod verdict;
