@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
+use hyper::header::{HeaderName, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, Version};
@@ -331,7 +331,6 @@ fn hand_back(
 ) -> Response<AnswerBody> {
     let (mut parts, incoming) = came.response.into_parts();
     headers::clean_answer(&mut parts.headers);
-    parts.headers.remove(AUTHORIZATION);
     if let Some(scrub) = &mut scrub {
         scrub.hide_in_headers(&mut parts.headers);
     }

@@ -32,6 +32,7 @@ mod scrub;
 mod sending;
 pub mod serve;
 pub mod setup;
+mod socks;
 mod target;
 mod ticket;
 mod tunnel;

@@ -14,6 +14,7 @@ use super::head::{self, Framing};
 use super::intake::{self, Via};
 use super::log::Tls;
 use super::road::{Arrival, Road};
+use super::socks;
 use super::target::{self, Bound};
 use crate::policy::verdict::Scheme;
 
@@ -45,6 +46,15 @@ pub(super) async fn serve(road: Arc<Road>, listener: TcpListener, connections: A
 
 async fn greet(road: Arc<Road>, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut first = [0_u8; 1];
+    let peeking = tokio::time::timeout(HEAD_WAIT, stream.peek(&mut first)).await;
+    if peeking.map_err(io::Error::from)?? == 1 && first == [socks::VERSION] {
+        stream.read_u8().await?;
+        let greeting = tokio::time::timeout(HEAD_WAIT, socks::greet(&road, &mut stream)).await;
+        let bound = greeting.map_err(io::Error::from)??;
+        intake::serve(road, stream, BytesMut::new(), bound, Via::Connect).await;
+        return Ok(());
+    }
     let mut read = BytesMut::new();
     for _ in 0..TRIES_MAX {
         if !is_connect(&mut stream, &mut read).await? {

@@ -164,3 +164,39 @@ fn the_process_has_no_environment_and_no_calls_to_spare() {
     assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
     assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
 }
+
+#[test]
+fn socks_leads_to_the_same_judging() {
+    let origin = Origin::tls(&["origin.test"]);
+    let setup = EgressSetup::new(
+        "p.yml",
+        network(vec![rule("origin.test", origin.port(), 4)]),
+    );
+    let egress = Egress::start_with(setup, &origin, &["origin.test"], ProxyAuth::Password);
+    let socks = egress
+        .handle
+        .proxy()
+        .unwrap()
+        .replace("http://", "socks5h://");
+    let ask = |proxy: &str, url: &str| egress.curl(&["--proxy", proxy, url]);
+    let good = ask(&socks, &origin.url("origin.test", "/ok/x"));
+    assert_eq!(
+        (good.status, good.body.as_str()),
+        (200, "origin"),
+        "{good:?}"
+    );
+    assert_eq!(
+        ask(&socks, &origin.url("origin.test", "/no")).code(),
+        Some("path-not-allowed")
+    );
+    assert_eq!(
+        ask(&socks, "https://unlisted.test/").code(),
+        Some("host-not-allowed")
+    );
+    let wrong = format!("socks5h://tagout:wrong@{}", egress.address());
+    let none = format!("socks5h://{}", egress.address());
+    for proxy in [wrong, none] {
+        assert_eq!(ask(&proxy, &origin.url("origin.test", "/ok/x")).status, 0);
+    }
+    assert_eq!(origin.seen().len(), 1);
+}
