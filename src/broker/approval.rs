@@ -122,28 +122,7 @@ fn judge(args: &ApprovalArgs, surroundings: &Surroundings) -> Result<(Outcome, A
     let repository = repository(event.as_ref(), surroundings)?;
     let endpoint = Endpoint::of(surroundings, &repository)
         .ok_or_else(|| Fault::Usage("GITHUB_TOKEN is not set".to_owned()))?;
-    let number = match (args.pull, event.as_ref().map(Event::kind)) {
-        (Some(number), _) => Some(number),
-        (None, Some(Kind::Pull { number, .. })) => Some(*number),
-        (None, Some(Kind::Comment(commented))) => match commented.issue.kind {
-            IssueKind::Pull => Some(commented.issue.number),
-            IssueKind::Issue => None,
-        },
-        (None, Some(Kind::MergeGroup { reference, .. })) => queued(reference),
-        (None, Some(Kind::Schedule { .. } | Kind::Dispatch { .. } | Kind::Other)) => None,
-        (None, None) => {
-            return Err(Fault::Usage(
-                "which pull request? Give --pull N, or an event".to_owned(),
-            ));
-        }
-    };
-    let Some(number) = number else {
-        return Ok((Outcome::Ignored, Answer::new(Outcome::Ignored)));
-    };
-    let group = match event.as_ref().map(Event::kind) {
-        Some(Kind::MergeGroup { head, .. }) => Some(head.clone()),
-        _ => None,
-    };
+    let wanted = wanted(args, event.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -151,13 +130,101 @@ fn judge(args: &ApprovalArgs, surroundings: &Surroundings) -> Result<(Outcome, A
     runtime.block_on(async {
         let github = GitHub::connect(endpoint).await?;
         let policy = policy(args, surroundings, &github).await?;
-        let asked = if args.pull.is_some() {
-            Asked::ByNumber
-        } else {
-            Asked::ByEvent
+        let (numbers, asked, group) = match wanted {
+            Wanted::Number(number) => (vec![number], Asked::ByNumber, None),
+            Wanted::OfEvent(numbers) => (numbers, Asked::ByEvent, None),
+            Wanted::Head(head) => (github.pulls_at(&head).await?, Asked::ByEvent, None),
+            Wanted::Own => {
+                let me = github.identity().await;
+                (github.own_pulls(&me).await?, Asked::ByEvent, None)
+            }
+            Wanted::Queued(number, head) => (vec![number], Asked::ByEvent, Some(head)),
+            Wanted::Nothing => (Vec::new(), Asked::ByEvent, None),
         };
-        one(&github, &policy, number, asked, group).await
+        let mut ends = Vec::new();
+        for number in numbers {
+            ends.push(one(&github, &policy, number, asked, group.clone()).await?);
+        }
+        Ok(together(ends))
     })
+}
+
+/// Which pull requests are to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// `--pull N`.
+    Number(u64),
+    /// The event names them.
+    OfEvent(Vec<u64>),
+    /// Those with this head.
+    Head(String),
+    /// All that we opened.
+    Own,
+    /// One in a merge queue, judged for the queue's commit.
+    Queued(u64, String),
+    /// The event is about none.
+    Nothing,
+}
+
+fn wanted(args: &ApprovalArgs, event: Option<&Event>) -> Result<Wanted, Fault> {
+    if let Some(number) = args.pull {
+        return Ok(Wanted::Number(number));
+    }
+    let Some(event) = event else {
+        return Err(Fault::Usage(
+            "which pull request? Give --pull N, or an event".to_owned(),
+        ));
+    };
+    Ok(match event.kind() {
+        Kind::Pull { number, .. } => Wanted::OfEvent(vec![*number]),
+        Kind::Comment(commented) => match commented.issue.kind {
+            IssueKind::Pull => Wanted::OfEvent(vec![commented.issue.number]),
+            IssueKind::Issue => Wanted::Nothing,
+        },
+        Kind::Woken { pulls, head } if pulls.is_empty() => Wanted::Head(head.clone()),
+        Kind::Woken { pulls, .. } => Wanted::OfEvent(pulls.clone()),
+        Kind::MergeGroup { reference, head } => match queued(reference) {
+            Some(number) => Wanted::Queued(number, head.clone()),
+            None => {
+                return Err(Fault::Usage(
+                    "the merge queue's branch names no pull request".to_owned(),
+                ));
+            }
+        },
+        Kind::Schedule { .. } | Kind::Dispatch { .. } => Wanted::Own,
+        Kind::Other => Wanted::Nothing,
+    })
+}
+
+/// One end for several pull requests: as red as the reddest of them.
+fn together(mut ends: Vec<(Outcome, Answer)>) -> (Outcome, Answer) {
+    if ends.len() <= 1 {
+        return ends
+            .pop()
+            .unwrap_or_else(|| (Outcome::Ignored, Answer::new(Outcome::Ignored)));
+    }
+    let worst = ends
+        .iter()
+        .map(|(outcome, _)| *outcome)
+        .max_by_key(|outcome| match outcome {
+            Outcome::Ignored => 0,
+            Outcome::Approved => 1,
+            Outcome::Pending => 2,
+            _ => 3,
+        })
+        .unwrap_or(Outcome::Ignored);
+    let mut whole = Answer::new(worst);
+    for (_, end) in ends {
+        let number = end.pull.unwrap_or_default();
+        whole.advisory |= end.advisory;
+        whole
+            .missing
+            .extend(end.missing.into_iter().map(|entry| Entry {
+                code: entry.code,
+                sentence: format!("pull request {number}: {}", entry.sentence),
+            }));
+    }
+    (worst, whole)
 }
 
 /// How a pull request came to be judged.

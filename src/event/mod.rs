@@ -75,6 +75,13 @@ pub enum Kind {
         /// The head's commit as the payload has it.
         head: String,
     },
+    /// `workflow_run`: another workflow ended, as the one that reviews wake, which may not write itself.
+    Woken {
+        /// Open pull requests of this repository with the run's head, as GitHub lists them; may be empty.
+        pulls: Vec<u64>,
+        /// The run's head commit.
+        head: String,
+    },
     /// `merge_group`: a queue asks for checks on a group of pull requests.
     MergeGroup {
         /// The group's head commit.
@@ -264,6 +271,7 @@ impl Event {
             Kind::Comment(_)
             | Kind::Schedule { .. }
             | Kind::Pull { .. }
+            | Kind::Woken { .. }
             | Kind::MergeGroup { .. }
             | Kind::Other => self
                 .repository

@@ -92,6 +92,23 @@ struct RawHead {
 }
 
 #[derive(Deserialize)]
+struct RawRunEvent {
+    workflow_run: RawRun,
+}
+
+#[derive(Deserialize)]
+struct RawRun {
+    head_sha: String,
+    #[serde(default)]
+    pull_requests: Vec<RawRunPull>,
+}
+
+#[derive(Deserialize)]
+struct RawRunPull {
+    number: u64,
+}
+
+#[derive(Deserialize)]
 struct RawMergeGroupEvent {
     merge_group: RawMergeGroup,
 }
@@ -115,6 +132,7 @@ struct Marks {
     pull_request: Option<serde::de::IgnoredAny>,
     review: Option<serde::de::IgnoredAny>,
     merge_group: Option<serde::de::IgnoredAny>,
+    workflow_run: Option<serde::de::IgnoredAny>,
 }
 
 impl From<RawAccount> for Account {
@@ -185,6 +203,13 @@ pub(super) fn read(name: &str, payload: &[u8]) -> Result<Event, EventError> {
                 head: pull.head.sha,
             }
         }
+        "workflow_run" => {
+            let run = shape::<RawRunEvent>(name, payload)?.workflow_run;
+            Kind::Woken {
+                pulls: run.pull_requests.iter().map(|pull| pull.number).collect(),
+                head: run.head_sha,
+            }
+        }
         "merge_group" => {
             let group = shape::<RawMergeGroupEvent>(name, payload)?.merge_group;
             Kind::MergeGroup {
@@ -210,6 +235,8 @@ pub(super) fn name_of(payload: &[u8]) -> Result<Option<&'static str>, EventError
         "issue_comment"
     } else if marks.review.is_some() && marks.pull_request.is_some() {
         "pull_request_review"
+    } else if marks.workflow_run.is_some() {
+        "workflow_run"
     } else if marks.merge_group.is_some() {
         "merge_group"
     } else if marks.pull_request.is_some() {

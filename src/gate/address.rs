@@ -110,7 +110,7 @@ pub fn address(event: &Event, policy: &Policy) -> Result<Addressed, Ignored> {
                 .and_then(|name| named(name, policy))
                 .unwrap_or(Wish::Unknown),
         ),
-        Kind::Pull { .. } | Kind::MergeGroup { .. } | Kind::Other => {
+        Kind::Pull { .. } | Kind::Woken { .. } | Kind::MergeGroup { .. } | Kind::Other => {
             return Err(Ignored::OtherEvent);
         }
     };

@@ -38,6 +38,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     ACTIVITY,
     COMMIT_PULLS,
     EVENTS,
+    WORKFLOW_PERMISSIONS,
 ];
 
 const REPO: &str = "/repos/{owner}/{repo}";
@@ -68,6 +69,7 @@ const LABELS: &str = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
 const EVENTS: &str = "/repos/{owner}/{repo}/issues/{issue_number}/events";
 const RULES: &str = "/repos/{owner}/{repo}/rules/branches/{branch}";
 const ACTIVITY: &str = "/repos/{owner}/{repo}/activity";
+const WORKFLOW_PERMISSIONS: &str = "/repos/{owner}/{repo}/actions/permissions/workflow";
 const USER: &str = "/user";
 
 /// The repository's number.
@@ -82,16 +84,22 @@ pub(crate) fn answer(request: &Request, world: &mut World) -> Answer {
     let Some(token) = known.cloned() else {
         return Answer::error(401, "", "Bad credentials");
     };
-    if request.path == "/graphql" {
+    // On GitHub Enterprise Server everything lives below `/api`.
+    let path = request
+        .path
+        .strip_prefix("/api/v3")
+        .or_else(|| request.path.strip_prefix("/api"));
+    let path = path.unwrap_or(&request.path);
+    if path == "/graphql" {
         return graphql(request, world, &token);
     }
-    if request.path == "/user" {
+    if path == "/user" {
         return match world.accounts.get(&token.login) {
             Some(account) if account.kind == "User" => Answer::new(200, USER, account.json()),
             _ => Answer::error(403, USER, "Resource not accessible by integration"),
         };
     }
-    let Some(rest) = request.path.strip_prefix("/repos/o/r") else {
+    let Some(rest) = path.strip_prefix("/repos/o/r") else {
         return Answer::error(404, "", "Not Found");
     };
     let parts: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
@@ -114,7 +122,7 @@ fn read(request: &Request, world: &mut World, parts: &[&str]) -> Answer {
         [""] => Answer::new(
             200,
             REPO,
-            json!({"id": HOME, "name": "r", "full_name": "o/r", "default_branch": "main", "owner": world.user("o"), "language": null, "source": {"language": null}}),
+            json!({"id": HOME, "name": "r", "full_name": "o/r", "default_branch": "main", "owner": world.user("o"), "language": null, "source": {"language": null}, "allow_auto_merge": world.auto_merge}),
         ),
         ["branches", name @ ..] => match world.refs.get(&name.join("/")) {
             Some(head) => Answer::new(
@@ -271,19 +279,29 @@ fn read(request: &Request, world: &mut World, parts: &[&str]) -> Answer {
             all.reverse();
             page(request, ACTIVITY, all)
         }
+        ["actions", "permissions", "workflow"] => {
+            let (default, approve) = world.workflow_permissions;
+            Answer::new(
+                200,
+                WORKFLOW_PERMISSIONS,
+                json!({"default_workflow_permissions": default, "can_approve_pull_request_reviews": approve}),
+            )
+        }
         ["rules", "branches", ..] => {
             let checks: Vec<Value> = world
                 .required_checks
                 .iter()
                 .map(|it| json!({"context": it}))
                 .collect();
-            let rules = if checks.is_empty() {
-                Vec::new()
-            } else {
-                vec![
-                    json!({"type": "required_status_checks", "ruleset_id": 1, "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": false}}),
-                ]
-            };
+            let mut rules = Vec::new();
+            if !checks.is_empty() {
+                rules.push(json!({"type": "required_status_checks", "ruleset_id": 1, "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": false}}));
+            }
+            if let Some(strict) = world.review_rule {
+                rules.push(json!({"type": "pull_request", "ruleset_id": 1, "parameters": {"dismiss_stale_reviews_on_push": strict,
+                    "require_last_push_approval": strict, "require_code_owner_review": strict, "required_approving_review_count": 1,
+                    "required_review_thread_resolution": false}}));
+            }
             Answer::new(200, RULES, Value::Array(rules))
         }
         _ => missing(""),
@@ -525,8 +543,24 @@ fn contents(request: &Request, world: &World, path: &str) -> Answer {
                 json!({"type": "file", "encoding": "base64", "size": bytes.len(), "path": path, "name": path, "sha": blob, "content": STANDARD.encode(bytes)}),
             )
         }
-        None => missing(CONTENTS),
+        None => folder(request, world, path),
     }
+}
+
+fn folder(request: &Request, world: &World, path: &str) -> Answer {
+    let Some(commit) = request.query.get("ref").and_then(|it| world.resolve(it)) else {
+        return missing(CONTENTS);
+    };
+    let entries: Vec<Value> = world.trees[&world.commits[&commit].tree]
+        .iter()
+        .filter(|(name, _)| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('/') && !rest[1..].contains('/')))
+        .map(|(name, (_, blob))| json!({"type": "file", "path": name, "name": name, "sha": blob, "size": 1, "url": "u", "html_url": null,
+            "git_url": null, "download_url": null, "_links": {"self": "u", "git": null, "html": null}}))
+        .collect();
+    if entries.is_empty() {
+        return missing(CONTENTS);
+    }
+    Answer::new(200, CONTENTS, Value::Array(entries))
 }
 
 fn comment(world: &World, at: usize) -> Value {

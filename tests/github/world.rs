@@ -121,6 +121,10 @@ pub(crate) struct World {
     pub(crate) events: Vec<(u64, String, String)>,
     /// Contexts that a ruleset of the default branch requires.
     pub(crate) required_checks: Vec<String>,
+    /// Whether the default branch's review rule is strict; none where there is no such rule.
+    pub(crate) review_rule: Option<bool>,
+    pub(crate) auto_merge: bool,
+    pub(crate) workflow_permissions: (&'static str, bool),
     pub(crate) drafts_supported: bool,
     pub(crate) graphql_supported: bool,
     pub(crate) failures: Vec<Failure>,
@@ -150,6 +154,9 @@ impl World {
             pushes: Vec::new(),
             events: Vec::new(),
             required_checks: Vec::new(),
+            review_rule: None,
+            auto_merge: false,
+            workflow_permissions: ("read", false),
             drafts_supported: true,
             graphql_supported: true,
             failures: Vec::new(),

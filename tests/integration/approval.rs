@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tagout::event::{Account, AccountKind};
 use tagout::gate::approval::{
     Code, Decision, Facts, Hand, Plain, PublishedCommit, Release, Review, Says, State, decide,
@@ -381,6 +381,104 @@ fn pull_request_of_a_human_is_judged_when_asked_for_by_number() {
         json["missing"].to_string().contains("not-published"),
         "{json}"
     );
+}
+
+/// Runs `tagout approval --json` on an event and gives the exit code and the object.
+fn approval_on(server: &Server, name: &str, payload: &Value) -> (i32, Value) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, payload.to_string().as_bytes()).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args(["approval", "--json"])
+        .env_clear()
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_EVENT_NAME", name)
+        .env("GITHUB_EVENT_PATH", file.path())
+        .env("GITHUB_REPOSITORY", "o/r")
+        .env("GITHUB_API_URL", &server.url)
+        .env("GITHUB_GRAPHQL_URL", format!("{}/graphql", server.url))
+        .env("GITHUB_TOKEN", TOKEN)
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = serde_json::from_str(&text).expect("one object");
+    (output.status.code().expect("an exit code"), json)
+}
+
+#[test]
+fn review_wakes_the_decision_by_the_run_of_another_workflow() {
+    let (server, number, head) = published();
+    server
+        .world()
+        .review(number, "rita", "APPROVED")
+        .expect("not their own");
+    let run = json!({"workflow_run": {"head_sha": head, "pull_requests": []}});
+    let (code, json) = approval_on(&server, "workflow_run", &run);
+    assert_eq!((code, json["pull"].as_u64()), (0, Some(number)), "{json}");
+}
+
+#[test]
+fn schedule_judges_every_open_proposal() {
+    let (server, number, _) = published();
+    let cron = json!({"schedule": "1 1 * * *"});
+    let (code, json) = approval_on(&server, "schedule", &cron);
+    assert_eq!((code, json["pull"].as_u64()), (9, Some(number)), "{json}");
+}
+
+#[test]
+fn merge_queue_is_told_by_its_own_commit() {
+    let (server, number, head) = published();
+    let group = json!({"merge_group": {"head_sha": OTHER,
+        "head_ref": format!("refs/heads/gh-readonly-queue/main/pr-{number}-{head}")}});
+    assert_eq!(approval_on(&server, "merge_group", &group).0, 9);
+    server
+        .world()
+        .review(number, "rita", "APPROVED")
+        .expect("not their own");
+    assert_eq!(approval_on(&server, "merge_group", &group).0, 0);
+    let world = server.world();
+    assert!(world.statuses.iter().all(|status| status.sha == OTHER));
+}
+
+#[test]
+fn event_about_a_human_s_pull_request_is_ignored_and_says_so() {
+    let (server, _, _) = published();
+    let mut world = server.world();
+    let main = world.refs["main"].clone();
+    world.set_ref("mine", "octocat", &main);
+    let head = world.push("mine", "octocat", &[("a.txt", "b\n")]);
+    let number = world.number();
+    let mut pull = world.pulls[0].clone();
+    pull.number = number;
+    pull.head = "mine".to_owned();
+    pull.user = "octocat".to_owned();
+    pull.last_head.clone_from(&head);
+    world.pulls.push(pull);
+    drop(world);
+    let payload = json!({"pull_request": {"number": number, "head": {"sha": head}}});
+    let (code, json) = approval_on(&server, "pull_request_target", &payload);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("ignored")),
+        "{json}"
+    );
+    let world = server.world();
+    assert_eq!(
+        world.statuses[0].description.as_deref(),
+        Some("not a proposal of Tagout")
+    );
+}
+
+#[test]
+fn policy_file_is_refused_in_actions() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args(["approval", "--pull", "1", "--policy", "mine.yml"])
+        .env_clear()
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_REPOSITORY", "o/r")
+        .env("GITHUB_TOKEN", TOKEN)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

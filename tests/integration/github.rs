@@ -627,3 +627,107 @@ fn refusals_are_answered_a_few_times_an_issue_only() {
         assert_eq!(scene.counts().2, 5);
     });
 }
+
+#[test]
+fn enterprise_server_has_its_api_under_a_path() {
+    run(async {
+        let scene = Scene::new("write");
+        let admitted = scene.admit().await.expect("admitted");
+        let github = GitHub::connect(Endpoint {
+            api_url: format!("{}/api/v3", scene.server.url),
+            graphql_url: format!("{}/api/graphql", scene.server.url),
+            repository: "o/r".parse().expect("a name"),
+            token: Secret::new(TOKEN.to_owned()),
+        })
+        .await
+        .expect("an address");
+        let digest = Digest::of(b"policy");
+        let proposal = Proposal {
+            title: "Fix",
+            body: "Done",
+            policy: &digest,
+            journal: None,
+            run: "1/1",
+            run_url: None,
+        };
+        let checked = scene.checked(edit("one\n"));
+        let published = github
+            .publish(&admitted, &scene.policy, &checked, &proposal)
+            .await
+            .expect("published");
+        assert_eq!(published.made, Made::Graphql(Signature::Verified));
+    });
+}
+
+#[test]
+fn list_is_read_to_its_end() {
+    run(async {
+        let scene = Scene::new("write");
+        scene.publish(edit("one\n")).await.expect("published");
+        for _ in 0..230 {
+            scene.server.world().comment(7, "reporter", "hm");
+        }
+        let mut world = scene.server.world();
+        // Ours is the last one now, on the third page.
+        let at = world
+            .comments
+            .iter()
+            .position(|it| it.user == ACTIONS)
+            .expect("ours");
+        let ours = world.comments.remove(at);
+        world.comments.push(ours);
+        drop(world);
+        scene.publish(edit("two\n")).await.expect("published");
+        assert_eq!(scene.counts(), (1, 1, 1));
+    });
+}
+
+#[test]
+fn settings_that_open_a_way_round_are_found() {
+    use tagout::broker::forge::github::settings::{Code, Stands};
+    run(async {
+        let scene = Scene::new("write");
+        let github = scene.github().await;
+        let badly = |settings: Vec<tagout::broker::forge::github::settings::Setting>| {
+            settings
+                .into_iter()
+                .filter(|setting| setting.stands == Stands::Badly)
+                .map(|setting| setting.code)
+                .collect::<Vec<Code>>()
+        };
+        let files = [
+            (
+                ".github/workflows/a.yml",
+                "permissions:\n  statuses: write\n",
+            ),
+            (".github/workflows/b.yml", "permissions: {contents: read}\n"),
+        ];
+        let mut world = scene.server.world();
+        world.push("main", "octocat", &files);
+        world.auto_merge = true;
+        world.workflow_permissions = ("write", true);
+        drop(world);
+        assert_eq!(badly(github.settings(&scene.policy).await), Code::ALL);
+        let files = [
+            (
+                ".github/workflows/a.yml",
+                "permissions:\n  contents: read\n",
+            ),
+            (".github/CODEOWNERS", "/.github/ @octocat\n"),
+        ];
+        let mut world = scene.server.world();
+        world.push("main", "octocat", &files);
+        world.auto_merge = false;
+        world.workflow_permissions = ("read", false);
+        world.review_rule = Some(true);
+        world.required_checks = vec!["tagout/approval".to_owned()];
+        drop(world);
+        assert_eq!(
+            badly(github.settings(&scene.policy).await),
+            [Code::CheckBound]
+        );
+        scene.server.world().fail("GET", "/rules/", 500, 9);
+        let settings = github.settings(&scene.policy).await;
+        assert_eq!(settings[0].stands, Stands::Unknown);
+    });
+}

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod documents;
 mod egress;
+mod event;
 mod gate;
 mod github;
 #[path = "../github/mod.rs"]

@@ -55,18 +55,20 @@ impl Verb {
     }
 }
 
-/// The client, and where GraphQL lives.
+/// The clients. GraphQL has one of its own: octocrab puts every path below its base, and on GitHub Enterprise Server
+/// GraphQL lives beside the base of REST (`/api/graphql`, `/api/v3`).
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    pub(super) crab: Octocrab,
-    pub(super) graphql: String,
+    pub(super) rest: Octocrab,
+    pub(super) graph: Octocrab,
+    pub(super) graph_path: String,
 }
 
 /// An answer that was read to its end.
 struct Reply {
     status: u16,
     body: Vec<u8>,
-    last: bool,
+    next: Option<String>,
     wait_seconds: Option<u64>,
     accepted: Option<String>,
 }
@@ -107,19 +109,21 @@ impl Caller {
         }
     }
 
-    /// Reads a list to its end. `path` has no query of its own, or one that ends in `&`.
+    /// Reads a list to its end, by the links that GitHub gives: some lists count pages, others have cursors. Of a link only
+    /// the query is taken, so that no answer can send us elsewhere. `path` has no query, or one that ends in `&`.
     pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ForgeError> {
         let mut all = Vec::new();
-        let mark = if path.contains('?') { "" } else { "?" };
-        for page in 1..=PAGES_MAX {
-            let path = format!("{path}{mark}per_page=100&page={page}");
+        let (place, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut query = format!("{query}per_page=100");
+        for _ in 0..PAGES_MAX {
+            let path = format!("{place}?{query}");
             let reply = self.reply(Verb::Get, &path, None::<&()>).await?;
             let what = what(Verb::Get, &path);
             let reply = accepted(reply, &what, None)?;
-            let last = reply.last;
             all.extend(read::<Vec<T>>(&reply.body, &what)?);
-            if last {
-                return Ok(all);
+            match reply.next {
+                Some(next) => query = next,
+                None => return Ok(all),
             }
         }
         Err(ForgeError::TooMany {
@@ -154,7 +158,9 @@ impl Caller {
         needs: Option<&str>,
     ) -> Result<T, ForgeError> {
         let body = serde_json::json!({"query": query, "variables": variables});
-        let reply = self.once(Verb::Post, &self.graphql, Some(&body)).await?;
+        let reply = self
+            .once(&self.graph, Verb::Post, &self.graph_path, Some(&body))
+            .await?;
         let reply = accepted(reply, what, needs)?;
         let answer: GraphqlAnswer<T> = read(&reply.body, what)?;
         match (answer.errors.into_iter().next(), answer.data) {
@@ -178,7 +184,7 @@ impl Caller {
         let mut tries = 0;
         loop {
             tries += 1;
-            let outcome = self.once(verb, path, body).await;
+            let outcome = self.once(&self.rest, verb, path, body).await;
             let again = tries < TRIES_MAX;
             let pause = match &outcome {
                 // A rate limit is answered before anything is done, so that even a creating request may be sent again.
@@ -204,16 +210,17 @@ impl Caller {
 
     async fn once<B: Serialize + ?Sized>(
         &self,
+        crab: &Octocrab,
         verb: Verb,
         path: &str,
         body: Option<&B>,
     ) -> Result<Reply, ForgeError> {
         let work = async {
             let sent = match verb {
-                Verb::Get => self.crab._get(path).await,
-                Verb::Post | Verb::Write => self.crab._post(path, body).await,
-                Verb::Patch => self.crab._patch(path, body).await,
-                Verb::Delete => self.crab._delete(path, body).await,
+                Verb::Get => crab._get(path).await,
+                Verb::Post | Verb::Write => crab._post(path, body).await,
+                Verb::Patch => crab._patch(path, body).await,
+                Verb::Delete => crab._delete(path, body).await,
             };
             let response = sent.map_err(|source| ForgeError::Unreached {
                 what: what(verb, path),
@@ -227,7 +234,7 @@ impl Caller {
                     .map(str::to_owned)
             };
             let status = response.status().as_u16();
-            let last = !header("link").is_some_and(|link| link.contains("rel=\"next\""));
+            let next = header("link").as_deref().and_then(next_query);
             let wait_seconds = wait(
                 status,
                 header("retry-after"),
@@ -247,7 +254,7 @@ impl Caller {
             Ok(Reply {
                 status,
                 body,
-                last,
+                next,
                 wait_seconds,
                 accepted,
             })
@@ -285,6 +292,15 @@ fn wait(
     }
     // GitHub asks for at least a minute where it names no time.
     (status == 429).then_some(WAIT_SECONDS_MAX)
+}
+
+/// The query of the link to the next page (RFC 8288; docs.github.com, "Using pagination in the REST API").
+fn next_query(link: &str) -> Option<String> {
+    link.split(',')
+        .find(|part| part.contains("rel=\"next\""))
+        .and_then(|part| part.split_once('<')?.1.split_once('>'))
+        .and_then(|(url, _)| url.split_once('?'))
+        .map(|(_, query)| query.to_owned())
 }
 
 /// Half a second, then one.

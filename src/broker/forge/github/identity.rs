@@ -52,6 +52,17 @@ impl GitHub {
     /// which `GET /user` is forbidden. Where neither answers, `github-actions[bot]` is assumed: then at worst a comment
     /// of ours is not found again, and a branch of ours is left alone.
     pub async fn identity(&self) -> Identity {
+        if let Some(known) = self.known.get() {
+            return known.clone();
+        }
+        let found = self.asked_identity().await;
+        if found.certainty == Certainty::Asked {
+            return self.known.get_or_init(|| found).clone();
+        }
+        found
+    }
+
+    async fn asked_identity(&self) -> Identity {
         let viewer = self
             .caller
             .graphql::<Viewer>(

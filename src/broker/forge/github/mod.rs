@@ -8,10 +8,12 @@ mod facts;
 mod identity;
 mod propose;
 pub mod release;
+pub mod settings;
 mod shapes;
 pub mod status;
 pub mod talk;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use octocrab::Octocrab;
@@ -41,6 +43,7 @@ pub struct Endpoint {
 pub struct GitHub {
     caller: Caller,
     repository: Repository,
+    known: Arc<OnceLock<Identity>>,
 }
 
 impl Endpoint {
@@ -76,21 +79,16 @@ impl GitHub {
         reason = "octocrab spawns a task when it is built, which needs a runtime"
     )]
     pub async fn connect(endpoint: Endpoint) -> Result<Self, ForgeError> {
-        let crab = Octocrab::builder()
-            .base_uri(endpoint.api_url.trim_end_matches('/'))
-            .map_err(ForgeError::Address)?
-            .personal_token(endpoint.token.expose().to_owned())
-            .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
-            .set_write_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
-            .build()
-            .map_err(ForgeError::Address)?;
+        let graphql_url = endpoint.graphql_url.trim_end_matches('/');
+        let (graph_base, graph_path) = graphql_url.rsplit_once('/').unwrap_or((graphql_url, ""));
         Ok(Self {
             caller: Caller {
-                crab,
-                graphql: endpoint.graphql_url,
+                rest: client(&endpoint.api_url, &endpoint.token)?,
+                graph: client(graph_base, &endpoint.token)?,
+                graph_path: format!("/{graph_path}"),
             },
             repository: endpoint.repository,
+            known: Arc::default(),
         })
     }
 
@@ -104,6 +102,18 @@ impl GitHub {
     fn path(&self, rest: &str) -> String {
         format!("/repos/{}/{rest}", self.repository)
     }
+}
+
+fn client(base: &str, token: &Secret) -> Result<Octocrab, ForgeError> {
+    Octocrab::builder()
+        .base_uri(base.trim_end_matches('/'))
+        .map_err(ForgeError::Address)?
+        .personal_token(token.expose().to_owned())
+        .set_connect_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
+        .set_write_timeout(Some(Duration::from_secs(call::REQUEST_SECONDS_MAX)))
+        .build()
+        .map_err(ForgeError::Address)
 }
 
 /// A text as part of a URL's path: all but letters, digits, `-._~` and the slash is percent-encoded.

@@ -98,6 +98,33 @@ fn or_say<T>(
 }
 
 impl GitHub {
+    /// The open pull requests of this repository with exactly this head.
+    ///
+    /// # Errors
+    /// No answer, or one that cannot be read.
+    pub async fn pulls_at(&self, head: &str) -> Result<Vec<u64>, ForgeError> {
+        let path = self.path(&format!("commits/{}/pulls", encoded(head)));
+        let pulls: Vec<RawPull> = self.caller.list(&path).await?;
+        Ok(pulls
+            .into_iter()
+            .filter(|pull| pull.state == "open" && pull.head.sha == head)
+            .map(|pull| pull.number)
+            .collect())
+    }
+
+    /// The open pull requests that this account has opened.
+    ///
+    /// # Errors
+    /// No answer, or one that cannot be read.
+    pub async fn own_pulls(&self, me: &Identity) -> Result<Vec<u64>, ForgeError> {
+        let pulls: Vec<RawPull> = self.caller.list(&self.path("pulls?state=open&")).await?;
+        Ok(pulls
+            .into_iter()
+            .filter(|pull| by(pull.user.as_ref(), me) == Ours::Yes)
+            .map(|pull| pull.number)
+            .collect())
+    }
+
     /// Asks everything about one pull request.
     ///
     /// # Errors

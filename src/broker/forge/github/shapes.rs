@@ -71,6 +71,7 @@ impl RawComment {
 #[derive(Debug, Deserialize)]
 pub(super) struct RawRepository {
     pub(super) default_branch: String,
+    pub(super) allow_auto_merge: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
