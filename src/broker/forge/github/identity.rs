@@ -41,13 +41,6 @@ struct ViewerFields {
 }
 
 impl GitHub {
-    /// Asks who we are by reading alone: GraphQL is sent as POST, and before the gate has said yes nothing that looks
-    /// like a write may leave. `GET /user` is forbidden to `GITHUB_TOKEN` and App tokens; then it is assumed.
-    pub async fn identity_by_reading(&self) -> Identity {
-        let asked = self.caller.get::<RawAccount>("/user").await.ok();
-        known(asked.map(|user| (user.login, user.id)))
-    }
-
     /// Asks who we are. GraphQL's `viewer` answers for every kind of token, also for `GITHUB_TOKEN` and App tokens, to
     /// which `GET /user` is forbidden. Where neither answers, `github-actions[bot]` is assumed: then at worst a comment
     /// of ours is not found again, and a branch of ours is left alone.
@@ -60,6 +53,26 @@ impl GitHub {
             return self.known.get_or_init(|| found).clone();
         }
         found
+    }
+
+    /// Asks who we are by reading alone: GraphQL is sent as POST, and before the gate has said yes nothing that looks
+    /// like a write may leave. `GET /user` is forbidden to `GITHUB_TOKEN` and App tokens; then it is assumed.
+    pub async fn identity_by_reading(&self) -> Identity {
+        if let Some(known) = self.known.get() {
+            return known.clone();
+        }
+        match self.caller.get::<RawAccount>("/user").await {
+            Ok(user) => Identity {
+                login: user.login,
+                id: user.id,
+                certainty: Certainty::Asked,
+            },
+            Err(_) => Identity {
+                login: "github-actions[bot]".to_owned(),
+                id: GITHUB_ACTIONS_BOT,
+                certainty: Certainty::Assumed,
+            },
+        }
     }
 
     async fn asked_identity(&self) -> Identity {
@@ -77,30 +90,13 @@ impl GitHub {
                 let id = answer.viewer.database_id?;
                 Some((answer.viewer.login, id))
             });
-        let asked = match viewer {
-            Some(found) => Some(found),
-            None => self
-                .caller
-                .get::<RawAccount>("/user")
-                .await
-                .ok()
-                .map(|user| (user.login, user.id)),
-        };
-        known(asked)
-    }
-}
-
-fn known(asked: Option<(String, u64)>) -> Identity {
-    match asked {
-        Some((login, id)) => Identity {
-            login,
-            id,
-            certainty: Certainty::Asked,
-        },
-        None => Identity {
-            login: "github-actions[bot]".to_owned(),
-            id: GITHUB_ACTIONS_BOT,
-            certainty: Certainty::Assumed,
-        },
+        match viewer {
+            Some((login, id)) => Identity {
+                login,
+                id,
+                certainty: Certainty::Asked,
+            },
+            None => self.identity_by_reading().await,
+        }
     }
 }

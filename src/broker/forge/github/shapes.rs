@@ -52,6 +52,11 @@ impl RawComment {
         self.user.as_ref().is_some_and(|user| user.id == account)
     }
 
+    /// Whether a bot's account wrote it.
+    pub(super) fn is_by_bot(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.kind == "Bot")
+    }
+
     /// None where the author's account is gone.
     pub(super) fn comment(self) -> Option<Comment> {
         Some(Comment {
