@@ -98,6 +98,12 @@ codes! {
     HiddenUnicode, "hidden-unicode", Block, "An added line holds characters that a reader cannot see or that turn the direction of text.";
     WorkflowChanged, "workflow-changed", Review, "A workflow or action of CI is changed.";
     DependencyChanged, "dependency-changed", Review, "A dependency manifest or lock file is changed.";
+    DependencyAdded, "dependency-added", Review, "A manifest or lock file names a dependency that it did not name before.";
+    DependencySource, "dependency-source", Review, "A dependency comes from a registry, git address or path that the file did not use before.";
+    DependencyChecksum, "dependency-checksum", Review, "A dependency of the same version has another check sum, or none any more.";
+    DependencyScript, "dependency-script", Review, "A command that runs by itself at install is new or changed.";
+    DependencyLookAlike, "dependency-look-alike", Review, "A new dependency has a name that could be taken for a popular one.";
+    DependencyUnlocked, "dependency-unlocked", Review, "A manifest demands something else, and the lock file beside it stays as it was.";
     TestDeleted, "test-deleted", Review, "A test is deleted.";
     TestWeakened, "test-weakened", Review, "A test loses checks or is switched off.";
     IgnoredLeftOut, "ignored-left-out", Note, "Files that the base's ignore rules name are left out.";

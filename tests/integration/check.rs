@@ -393,6 +393,195 @@ fn dependencies_follow_the_policy() {
     }
 }
 
+/// Codes about one edited manifest or lock file, without the one that only says that it is changed.
+fn edited(name: &str, old: &str, new: &str) -> Vec<&'static str> {
+    codes(vec![edit(name, old, new)], &Policy::default())
+        .into_iter()
+        .map(|(code, _)| code.as_str())
+        .filter(|code| code.starts_with("dependency-") && *code != "dependency-changed")
+        .collect()
+}
+
+/// A manifest or lock file, without and with one more dependency.
+const NEW_DEPENDENCIES: &[(&str, &str, &str)] = &[
+    (
+        "Cargo.toml",
+        "[dependencies]\nserde = \"1\"\n",
+        "[dependencies]\nserde = \"1\"\nleft-pad = { version = \"2\" }\n",
+    ),
+    (
+        "Cargo.toml",
+        "[package]\n",
+        "[package]\n[target.'cfg(unix)'.dependencies.left-pad]\nversion = \"2\"\n",
+    ),
+    (
+        "Cargo.lock",
+        "",
+        "[[package]]\nname = \"left-pad\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
+    ),
+    (
+        "package.json",
+        "{}",
+        "{\"devDependencies\": {\"left-pad\": \"^1\"}}",
+    ),
+    (
+        "package-lock.json",
+        "{}",
+        "{\"packages\": {\"node_modules/left-pad\": {\"version\": \"1\", \"resolved\": \"https://registry.npmjs.org/x.tgz\"}}}",
+    ),
+    ("yarn.lock", "", "left-pad@^1.0.0:\n  version \"1.0.0\"\n"),
+    (
+        "pnpm-lock.yaml",
+        "",
+        "packages:\n\n  left-pad@1.0.0:\n    resolution: {integrity: sha512-x}\n",
+    ),
+    (
+        "requirements.txt",
+        "requests==2\n",
+        "requests==2\nleft-pad>=1 # new\n",
+    ),
+    (
+        "pyproject.toml",
+        "[project]\n",
+        "[project]\ndependencies = [\n  \"left-pad>=1\",\n]\n",
+    ),
+    (
+        "pyproject.toml",
+        "",
+        "[tool.poetry.dependencies]\nleft-pad = \"^1\"\n",
+    ),
+    (
+        "go.mod",
+        "module x\n",
+        "module x\nrequire (\n\texample.com/left-pad v1.0.0\n)\n",
+    ),
+    ("go.sum", "", "example.com/left-pad v1.0.0 h1:abc=\n"),
+    (
+        "Gemfile.lock",
+        "",
+        "GEM\n  remote: https://rubygems.org/\n  specs:\n    left-pad (1.0)\n",
+    ),
+    (
+        "composer.lock",
+        "{}",
+        "{\"packages\": [{\"name\": \"a/left-pad\", \"version\": \"1\"}]}",
+    ),
+    (
+        "packages.lock.json",
+        "{}",
+        "{\"dependencies\": {\"net8.0\": {\"Left.Pad\": {\"resolved\": \"1\"}}}}",
+    ),
+    (
+        "build.gradle",
+        "",
+        "dependencies { implementation 'org.example:left-pad:1.0' }\n",
+    ),
+];
+
+#[test]
+fn new_dependency_is_named_in_every_ecosystem() {
+    for (name, old, new) in NEW_DEPENDENCIES {
+        assert_eq!(
+            edited(name, old, new),
+            ["dependency-added"],
+            "{name}: {new}"
+        );
+        assert_eq!(edited(name, new, &format!("{new}\n")), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn other_sources_sums_and_scripts_are_told() {
+    let lock = |place: &str, sum: &str| {
+        format!(
+            "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = \"{place}\"\nchecksum = \"{sum}\"\n"
+        )
+    };
+    let home = "registry+https://github.com/rust-lang/crates.io-index";
+    let other = "registry+https://evil.example/index";
+    assert_eq!(
+        edited("Cargo.lock", &lock(home, "1"), &lock(other, "1")),
+        ["dependency-source"]
+    );
+    assert_eq!(
+        edited("Cargo.lock", &lock(home, "1"), &lock(home, "2")),
+        ["dependency-checksum"]
+    );
+    for (name, old, new, code) in [
+        (
+            "Cargo.toml",
+            "[dependencies]\na = \"1\"\n",
+            "[dependencies]\na = { git = \"https://evil.example/a\" }\n",
+            "dependency-source",
+        ),
+        (
+            "package.json",
+            "{\"dependencies\": {\"a\": \"1\"}}",
+            "{\"dependencies\": {\"a\": \"git+https://evil.example/a\"}}",
+            "dependency-source",
+        ),
+        (
+            "package.json",
+            "{}",
+            "{\"scripts\": {\"postinstall\": \"node x.js\"}}",
+            "dependency-script",
+        ),
+        (
+            "requirements.txt",
+            "a==1\n",
+            "--extra-index-url https://evil.example/simple\na==1\n",
+            "dependency-source",
+        ),
+        (
+            "go.mod",
+            "module x\nrequire a.example/b v1\n",
+            "module x\nrequire a.example/b v1\nreplace a.example/b => evil.example/b v1\n",
+            "dependency-source",
+        ),
+        (
+            "go.sum",
+            "a.example/b v1 h1:x=\n",
+            "a.example/b v1 h1:y=\n",
+            "dependency-checksum",
+        ),
+        (
+            "package-lock.json",
+            "{\"packages\": {\"node_modules/a\": {\"version\": \"1\", \"integrity\": \"sha512-x\"}}}",
+            "{\"packages\": {\"node_modules/a\": {\"version\": \"1\"}}}",
+            "dependency-checksum",
+        ),
+    ] {
+        assert_eq!(edited(name, old, new), [code], "{name}: {new}");
+    }
+    assert!(edited("requirements.txt", "", "reqeusts==2\n").contains(&"dependency-look-alike"));
+}
+
+#[test]
+fn manifest_that_moves_without_its_lock_file_is_told() {
+    let base = [
+        "web/package.json".to_owned(),
+        "web/package-lock.json".to_owned(),
+    ];
+    let known = Known {
+        base_paths: &base,
+        ..Known::default()
+    };
+    let change = edit(
+        "web/package.json",
+        "{}",
+        "{\"dependencies\": {\"a\": \"1\"}}",
+    );
+    let result = judge(vec![change.clone()], &Policy::default(), known);
+    let has = |result: &Result<Checked, Refused>| {
+        findings(result)
+            .iter()
+            .any(|finding| finding.code == Code::DependencyUnlocked)
+    };
+    assert!(has(&result));
+    let both = vec![change, edit("web/package-lock.json", "{}", "{\"x\": 1}")];
+    assert!(!has(&judge(both, &Policy::default(), known)));
+}
+
 #[test]
 fn deleted_and_weakened_tests_are_told_and_not_refused() {
     assert_eq!(

@@ -456,3 +456,63 @@ fn removal_copes_with_locked_and_very_deep_folders() {
 fn rustix_open(path: &Path) -> std::os::fd::OwnedFd {
     fs::File::open(path).expect("opened").into()
 }
+
+/// Prints what a large repository costs. Run it alone: `cargo nextest run --release --run-ignored only fifty_thousand --no-capture`.
+#[test]
+#[ignore = "measures a repository of 50,000 files, which takes a minute to make"]
+fn fifty_thousand_files_cost_what_the_documents_say() {
+    let folder = tempfile::tempdir().expect("made");
+    let repo = folder.path().join("repo");
+    fs::create_dir(&repo).expect("made");
+    git(&repo, &["init", "-q", "-b", "main"]);
+    for number in 0..50_000 {
+        let place = repo.join(format!("d{}/e{}", number / 1000, number / 50 % 20));
+        fs::create_dir_all(&place).expect("made");
+        let text = format!("file {number}\n").repeat(20 + number % 200);
+        fs::write(place.join(format!("f{number}.txt")), text).expect("written");
+    }
+    git(&repo, &["add", "-A"]);
+    git(&repo, &["commit", "-qm", "one"]);
+    let commit = head(&repo);
+    let cache = folder.path().join("cache");
+    let mut workspaces = Vec::new();
+    for name in ["built", "from the cache"] {
+        let run = folder.path().join(name);
+        fs::create_dir(&run).expect("made");
+        let mut wanted = Wanted::new(&repo, &commit, &run);
+        wanted.cache = Some(&cache);
+        let began = std::time::Instant::now();
+        workspaces.push(Workspace::prepare(&wanted).expect("prepared"));
+        println!("{name}: {:?}", began.elapsed());
+    }
+    let workspace = workspaces.pop().expect("two were made");
+    let began = std::time::Instant::now();
+    assert_eq!(git(workspace.lower(), &["status", "--porcelain"]), "");
+    println!("git status inside: {:?}", began.elapsed());
+    fs::create_dir_all(workspace.upper().join("d3/e3")).expect("made");
+    fs::write(workspace.upper().join("d3/e3/new.txt"), "new\n").expect("written");
+    let bounds = tagout::broker::collect::Bounds {
+        files: 100,
+        bytes: 1 << 22,
+        file_bytes: 1 << 20,
+    };
+    let gone = tagout::broker::job::inside::TreeGone::never_started();
+    for shown in [
+        tagout::broker::collect::Shown::UserOverlay,
+        tagout::broker::collect::Shown::Copy,
+    ] {
+        if shown == tagout::broker::collect::Shown::Copy {
+            let status = Command::new("cp")
+                .args(["-a", "--no-clobber"])
+                .args([&workspace.lower().join("."), workspace.upper()])
+                .status()
+                .expect("cp is there");
+            assert!(status.success());
+        }
+        let began = std::time::Instant::now();
+        let found =
+            tagout::broker::collect::collect(&gone, &workspace, shown, bounds).expect("collected");
+        println!("collected ({shown:?}): {:?}", began.elapsed());
+        assert_eq!(found.changes().len(), 1);
+    }
+}

@@ -104,6 +104,12 @@ pub fn check(changeset: Changeset, policy: &Policy, known: Known<'_>) -> Result<
     }
     content::whole(&changeset, &policy.changes, &mut findings);
     paths::collisions(&changeset, known, &mut findings);
+    dependencies::unlocked(
+        &changeset,
+        policy.changes.dependencies,
+        known,
+        &mut findings,
+    );
     find_secrets(&changeset, known, &mut findings);
     findings.sort_by(|one, other| {
         other
