@@ -47,6 +47,10 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rcgen", &["broker/egress"]),
     ("serde_yaml", &["policy/parse"]),
     ("saphyr_parser", &["policy/parse"]),
+    ("imara_diff", &["changeset/diff"]),
+    ("aho_corasick", &["changeset/checks/secrets"]),
+    ("unicode_normalization", &["changeset/checks/paths"]),
+    ("ignore", &["broker/collect/ignored"]),
     (
         "landlock",
         &["sandbox/walls/files", "broker/egress/lockdown"],
