@@ -40,6 +40,7 @@ pub(super) fn gather(
     sample: &Sample,
     server: &Server,
     changed: &[String],
+    level: &str,
 ) -> Result<Vec<Refused>, String> {
     let case = Case {
         server,
@@ -48,14 +49,15 @@ pub(super) fn gather(
     if !case.result(TEST_AGAIN)?.starts_with("exit code 0") {
         return Err("the mended test does not pass".to_owned());
     }
-    Ok(vec![
-        case.workflow(changed)?,
+    let mut refused = vec![
         case.outside(&sample.outside)?,
         case.key()?,
         case.post()?,
         case.unlisted()?,
         case.loopback()?,
-    ])
+    ];
+    refused.extend(case.workflow(changed, level)?);
+    Ok(refused)
 }
 
 impl Case<'_> {
@@ -71,13 +73,15 @@ impl Case<'_> {
             .any(|(denied_method, denied_host)| denied_method == method && denied_host == host)
     }
 
-    fn workflow(&self, changed: &[String]) -> Result<Refused, String> {
+    /// None where the wall is known not to stand: Landlock has no rule against a path inside an allowed tree. There the
+    /// publisher's checks hold, and the script takes the file away again.
+    fn workflow(&self, changed: &[String], level: &str) -> Result<Option<Refused>, String> {
         let what = "write .github/workflows/deploy.yml";
         let failed = !self.result(WORKFLOW)?.starts_with("exit code 0");
-        if !failed || changed.iter().any(|path| path.starts_with(".github")) {
+        if changed.iter().any(|path| path.starts_with(".github")) || !(failed || level == "c") {
             return Err(what.to_owned());
         }
-        Ok(refused(what, "files"))
+        Ok(failed.then(|| refused(what, "files")))
     }
 
     fn outside(&self, path: &Path) -> Result<Refused, String> {

@@ -92,7 +92,8 @@ fn show(args: &DemoArgs) -> Result<(Shown, u8), DemoError> {
         .map(str::to_owned)
         .collect();
     let refused = if code == 0 {
-        evidence::gather(&folder, &sample, &server, &changed).map_err(DemoError::NotRefused)?
+        evidence::gather(&folder, &sample, &server, &changed, &text("level"))
+            .map_err(DemoError::NotRefused)?
     } else {
         Vec::new()
     };

@@ -72,6 +72,8 @@ fn steps(places: &Places) -> Vec<Vec<Call>> {
         ],
         attempts_on_files(places),
         attempts_on_the_network(places),
+        // Where that wall does not stand (level C), the file is there now, and the checks would refuse the whole change.
+        vec![shell("tidy", "rm -rf .github/workflows")],
         vec![("mend", "apply_patch", json!({"patch": PATCH}))],
         vec![shell(TEST_AGAIN, "sh test.sh")],
         vec![(
