@@ -323,6 +323,12 @@ proptest! {
     }
 
     #[test]
+    fn what_goes_out_swallows_nothing_behind_it(text in hostile()) {
+        let after = outgoing(&format!("{}\n\n@octocat", outgoing(&text)));
+        prop_assert!(after.ends_with("@ octocat"), "{:?}", after);
+    }
+
+    #[test]
     fn a_fence_cannot_be_left(text in hostile()) {
         let fenced = sanitize::fence(&text, "text");
         let bar = fenced.chars().take_while(|c| *c == '`').count();
