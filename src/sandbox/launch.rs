@@ -20,6 +20,7 @@ use super::walls::sys::{self, Side};
 use super::walls::syscalls::{Filters, Ground};
 use crate::names::Level;
 use crate::outcome::sandbox_code;
+use crate::scratch;
 use crate::wire::{Denied, Plan, Wall, WallsReport, Workspace};
 
 /// Different refusals that are kept; further ones only count.
@@ -27,6 +28,9 @@ pub const DENIED_MAX: usize = 256;
 
 /// How long a command that was sent SIGTERM may take before everything is ended.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The code of a command of which nobody said how it ended: only SIGKILL leaves no word.
+const KILLED: i32 = sandbox_code::SIGNAL_BASE as i32 + 9;
 
 /// Signals that are passed to the command.
 const PASSED: &[Signal] = &[
@@ -58,6 +62,7 @@ pub enum Guard<'a> {
 /// As `run`, and ends everything when the guard ends.
 #[must_use]
 pub fn run_guarded(plan: &Plan, guard: Guard<'_>) -> WallsReport {
+    scratch::sweep_stale();
     let mut missing = Vec::new();
     for level in levels(plan) {
         match attempt(plan, level, guard) {
@@ -161,9 +166,8 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
 }
 
 /// The launcher's process and process group.
-fn own_numbers() -> [u32; 2] {
+fn own_numbers() -> [Pid; 2] {
     [rustix::process::getpid(), rustix::process::getpgrp()]
-        .map(|number| number.as_raw_nonzero().get().unsigned_abs())
 }
 
 type Outer = fn(&Cast<'_>, &Channel, Channel) -> i32;
@@ -319,9 +323,11 @@ impl Watch {
             Report::Raised { walls } => {
                 self.ended.walls = walls;
                 self.ended.raised = true;
+                self.ended.code = KILLED;
             }
             Report::Fault { sentence } => self.fault = Some(sentence),
             Report::Started { index } => {
+                self.ended.code = KILLED;
                 let limit = plan
                     .commands
                     .get(index)
@@ -397,6 +403,10 @@ impl Watch {
                 .take()
                 .unwrap_or_else(|| "it ended without a word".to_owned());
             return Err(fault);
+        }
+        // A fault after the start cannot be taken for an end of the command.
+        if self.fault.is_some() && self.ended.code == 0 {
+            self.ended.code = KILLED;
         }
         waited.map_err(|error| error.to_string())?;
         reaped.map_err(|error| io::Error::from(error).to_string())?;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -14,16 +13,15 @@ use rustix::thread::CapabilitySet;
 use super::channel::{Channel, Report};
 use super::doorkeeper::{self, Door};
 use super::init::Init;
-use super::supervisor::{Config, Supervisor, Woken, listener};
+use super::supervisor::{Supervisor, Woken, start};
 use super::sweep;
 use super::walls::files::{Rule, Tcp};
 use super::walls::namespaces::{self, Ids};
 use super::walls::root::{self, Root};
-use super::walls::sys::{self, Side, notify};
-use super::walls::syscalls::notify::{Architecture, program};
+use super::walls::sys::{self, Side};
 use super::walls::syscalls::{self, Filters};
 use super::walls::{Fault, Step, files, limits, privileges};
-use crate::wire::{Denied, Network, Plan, Wall};
+use crate::wire::{Denied, Plan, Wall};
 
 /// What both processes are given.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ pub struct Cast<'a> {
     /// Folders of the host that the run writes to.
     pub written: &'a [PathBuf],
     /// The launcher's process and its group, which the run may not signal.
-    pub launcher: [u32; 2],
+    pub launcher: [Pid; 2],
 }
 
 /// The outer process, from its first step to its last; the answer is for `_exit`.
@@ -119,10 +117,17 @@ fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> 
     drop((to_init, their_line));
     privileges::drop_all(CapabilitySet::empty())?;
     privileges::hide_from_tracers()?;
-    let denied = match listener::receive(&line) {
-        Ok(calls) => supervise(cast, launcher, init, calls).step("supervise the run")?,
-        // It has told the launcher which wall it could not raise, and is gone.
-        Err(_gone) => Vec::new(),
+    let denied = match start::start(line.as_fd(), cast.plan, cast.private) {
+        Ok(supervisor) => {
+            start::confine()?;
+            supervise(supervisor, launcher, init).step("supervise the run")?
+        }
+        // It has told the launcher which wall it could not raise, and is gone; or nobody could answer it.
+        Err(fault) => {
+            let sentence = fault.sentence();
+            drop(launcher.send(&Report::Fault { sentence }));
+            Vec::new()
+        }
     };
     sweep::sweep(&[]).step("end what the run left")?;
     for denied in denied {
@@ -135,46 +140,14 @@ fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> 
 }
 
 /// Answers the run's calls until init has ended, the launcher wants an end, or the launcher is gone.
-fn supervise(
-    cast: &Cast<'_>,
-    launcher: &Channel,
-    init: Pid,
-    calls: OwnedFd,
-) -> io::Result<Vec<Denied>> {
+fn supervise(mut supervisor: Supervisor, launcher: &Channel, init: Pid) -> io::Result<Vec<Denied>> {
     let ended = rustix::process::pidfd_open(init, PidfdFlags::empty())?;
-    let (door, ports, proxy) = match &cast.plan.network {
-        Network::None => (None, Vec::new(), None),
-        Network::Egress {
-            door, ports, proxy, ..
-        } => {
-            let door = sys::borrow_descriptor(*door)?.try_clone_to_owned()?;
-            (
-                Some(door),
-                ports.clone(),
-                proxy.as_deref().and_then(proxy_address),
-            )
-        }
-    };
-    let config = Config {
-        door,
-        ports,
-        proxy,
-        private: cast.private.to_vec(),
-    };
-    let mut supervisor = Supervisor::new(calls, config)?;
     loop {
         match supervisor.serve(&[ended.as_fd(), launcher.as_fd()])? {
             Woken::Wake(1) if doorkeeper::obey(launcher) => {}
             Woken::Wake(_) | Woken::NobodyLeft => return Ok(supervisor.denied()),
         }
     }
-}
-
-/// Host and port of `http://user:password@host:port`.
-fn proxy_address(url: &str) -> Option<SocketAddr> {
-    let (_, rest) = url.split_once("://")?;
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    place.trim_end_matches('/').parse().ok()
 }
 
 /// The first process inside, from its first step to its last; the answer is for `_exit`.
@@ -223,11 +196,9 @@ fn raise(cast: &Cast<'_>, channel: &Channel, line: Option<UnixStream>) -> Result
 
 /// From here on connect, bind and listen wait for the supervisor, which is the parent.
 fn ask_supervisor(cast: &Cast<'_>, line: &UnixStream) -> Result<(), Fault> {
-    let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
-    let guarded = [parent.unsigned_abs(), cast.launcher[0], cast.launcher[1]];
-    let calls = notify::install_notifying(&program(Architecture::HERE, &guarded))
-        .step("ask the supervisor about addresses")?;
-    listener::send(line, calls.as_fd()).step("hand the listener to the supervisor")
+    let parent = rustix::process::getppid();
+    let guarded: Vec<Pid> = parent.into_iter().chain(cast.launcher).collect();
+    start::ask_outside(line.as_fd(), &guarded)
 }
 
 /// The signal is set first and the parent looked for afterwards, so that a death in between is noticed either way.
