@@ -35,7 +35,7 @@ pub struct Facts {
     pub changes: Vec<ChangeFact>,
     /// What the checks found.
     pub findings: Vec<FindingFact>,
-    /// What the egress refused.
+    /// What the egress refused, and what the broker left out.
     pub network: Vec<Denied>,
     /// What the model cost.
     pub bill: Option<Bill>,

@@ -14,16 +14,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A repository with one commit, and a home of its own.
-struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&[("a.txt", "hello\n")])
     }
 
-    fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let place = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -40,15 +40,15 @@ impl Place {
         place
     }
 
-    fn repo(&self) -> PathBuf {
+    pub(crate) fn repo(&self) -> PathBuf {
         self.folder.path().join("repo")
     }
 
-    fn out(&self, name: &str) -> PathBuf {
+    pub(crate) fn out(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let done = Command::new("git")
             .args(["-c", "user.name=a", "-c", "user.email=a@b.invalid"])
             .args(args)
@@ -96,7 +96,7 @@ impl Place {
     }
 }
 
-fn answer(done: &Output) -> (i32, Value) {
+pub(crate) fn answer(done: &Output) -> (i32, Value) {
     let json = serde_json::from_slice(&done.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&done.stderr)));
     (done.status.code().unwrap(), json)

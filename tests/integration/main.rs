@@ -16,6 +16,7 @@ mod github;
 mod github_server;
 mod house;
 mod job;
+mod job_github;
 mod local_forge;
 mod model_traffic;
 mod policy;

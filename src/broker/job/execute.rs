@@ -25,7 +25,7 @@ use crate::names::{Level, Secret};
 use crate::outcome::Outcome;
 use crate::report::{AgentFacts, Bill, Walls};
 use crate::sanitize;
-use crate::wire::{Network, Plan, Wall, WallsReport};
+use crate::wire::{Denied, Network, Plan, Wall, WallsReport};
 
 /// What phase 1 made: the changes as data, and every secret that they must not hold.
 #[derive(Debug)]
@@ -335,6 +335,14 @@ fn collect_changes(
     let bounds = Bounds::from(&asked.trusted.policy.changes);
     let changeset = collect::collect(&ended.gone, space, shown, bounds)
         .map_err(|error| End::of(Outcome::Internal, "collect-failed", &error))?;
+    let changeset = match shown {
+        Shown::UserOverlay | Shown::TrustedOverlay => changeset,
+        Shown::Copy => without_read_only(
+            changeset,
+            &asked.trusted.policy.filesystem.read_only,
+            record,
+        ),
+    };
     record.say(
         "changes",
         Source::Broker,
@@ -348,6 +356,44 @@ fn collect_changes(
         return Err(End::good(Outcome::NoChanges, "the agent changed nothing"));
     }
     Ok(changeset)
+}
+
+/// Without mounts a read-only path of the workspace can be written in the private copy. As in place, what was written
+/// there is left out, and told.
+fn without_read_only(changeset: Changeset, read_only: &[String], record: &mut Record) -> Changeset {
+    let below = |path: &str| {
+        read_only.iter().any(|fixed| {
+            path.strip_prefix(fixed.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    let (dropped, kept): (Vec<_>, Vec<_>) = changeset
+        .changes()
+        .iter()
+        .cloned()
+        .partition(|change| below(change.path().as_str()));
+    if dropped.is_empty() {
+        return changeset;
+    }
+    record
+        .facts
+        .network
+        .extend(dropped.iter().map(|change| Denied {
+            wall: "files".to_owned(),
+            what: format!(
+                "{} {} (written in the private copy, left out)",
+                change.operation().word(),
+                change.path()
+            ),
+            count: 1,
+            allow: None,
+        }));
+    Changeset::new(
+        changeset.base().clone(),
+        kept,
+        changeset.set_aside().to_vec(),
+    )
+    .expect("each path was there once before")
 }
 
 fn make_folder(path: &Path) -> Result<(), End> {

@@ -1,0 +1,191 @@
+//! The main job against a GitHub of our own: from a comment to a draft pull request, in one process and in two jobs.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::github_server::Server;
+use crate::github_server::world::{ACTIONS, TOKEN, Token};
+use crate::job::{Place, answer};
+
+/// Reads, and may write nothing: what the execute job is given.
+const READER: &str = "reader-token";
+
+/// A repository on disk, the same one on the server, and a comment by octocat.
+struct Scene {
+    place: Place,
+    server: Server,
+    head: String,
+}
+
+impl Scene {
+    fn new(role: &str) -> Self {
+        let files = [("a.txt", "hello\n")];
+        let place = Place::with(&files);
+        let head = place.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let server = Server::start();
+        let mut world = server.world();
+        world.human("octocat", 1, role);
+        world.human("reporter", 3, "read");
+        let reader = Token {
+            login: ACTIONS.to_owned(),
+            writes: Vec::new(),
+        };
+        world.tokens.insert(READER.to_owned(), reader);
+        // The server names commits in its own way; this one must have the name that git gave it.
+        let made = world.push("main", "octocat", &files);
+        let commit = world.commits[&made].clone();
+        world.commits.insert(head.clone(), commit);
+        world.set_ref("main", "octocat", &head);
+        let comment = world.comment(7, "octocat", "/tagout add a file");
+        let found = world.comments.last().unwrap().clone();
+        let event = json!({
+            "action": "created",
+            "issue": {"number": 7, "title": "Broken", "body": "It fails", "user": world.user("reporter")},
+            "comment": {"id": comment, "body": found.body, "user": world.user("octocat"),
+                "created_at": found.created_at, "updated_at": found.updated_at},
+            "repository": {"id": 9, "full_name": "o/r", "default_branch": "main"},
+            "sender": world.user("octocat"),
+        });
+        drop(world);
+        fs::write(place.out("event.json"), event.to_string()).unwrap();
+        Self {
+            place,
+            server,
+            head,
+        }
+    }
+
+    fn tagout(&self, token: &str, args: &[&str]) -> (i32, Value) {
+        let url = &self.server.url;
+        let done = Command::new(env!("CARGO_BIN_EXE_tagout"))
+            .args(args)
+            .current_dir(self.place.repo())
+            .env_clear()
+            .envs([
+                ("PATH", "/usr/bin:/bin"),
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_EVENT_NAME", "issue_comment"),
+                ("GITHUB_REPOSITORY", "o/r"),
+                ("GITHUB_SHA", &self.head),
+                ("GITHUB_API_URL", url),
+                ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql")),
+                ("GITHUB_SERVER_URL", url),
+                ("GITHUB_TOKEN", token),
+                ("GITHUB_RUN_ID", "42"),
+                ("GITHUB_RUN_ATTEMPT", "1"),
+            ])
+            .env("GITHUB_EVENT_PATH", self.place.out("event.json"))
+            .env("GITHUB_OUTPUT", self.place.out("output"))
+            .env("GITHUB_STEP_SUMMARY", self.place.out("summary"))
+            .env("RUNNER_TEMP", self.place.out("home"))
+            .output()
+            .unwrap();
+        answer(&done)
+    }
+}
+
+#[test]
+fn comment_of_a_writer_becomes_a_draft_pull_request() {
+    let scene = Scene::new("write");
+    let (code, json) = scene.tagout(
+        TOKEN,
+        &["run", "--json", "--", "sh", "-c", "echo new > b.txt"],
+    );
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+    let world = scene.server.world();
+    let [pull] = world.pulls.as_slice() else {
+        panic!("there is not one pull request: {:?}", world.pulls);
+    };
+    assert!(pull.draft && pull.open);
+    let files = world.files(&pull.head);
+    assert_eq!(files["b.txt"].1, "new\n");
+    assert_eq!(files.len(), 2);
+    let red = world
+        .statuses
+        .iter()
+        .find(|status| status.context == "tagout/approval");
+    assert_eq!(
+        red.map(|status| status.state.as_str()),
+        Some("failure"),
+        "red from the start"
+    );
+    let ours = world
+        .comments
+        .iter()
+        .filter(|comment| comment.user == ACTIONS);
+    assert_eq!(ours.count(), 1, "one comment, edited in place");
+    drop(world);
+    let outputs = fs::read_to_string(scene.place.out("output")).unwrap();
+    for name in ["outcome", "pull-request", "run-dir"] {
+        assert!(outputs.contains(&format!("{name}<<")), "{outputs}");
+    }
+    let summary = fs::read_to_string(scene.place.out("summary")).unwrap();
+    assert!(summary.contains("b.txt"), "{summary}");
+}
+
+#[test]
+fn comment_of_a_reader_ends_in_4_and_writes_an_answer_at_most() {
+    let scene = Scene::new("read");
+    let (code, json) = scene.tagout(
+        TOKEN,
+        &["run", "--json", "--", "sh", "-c", "echo new > b.txt"],
+    );
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("permission-too-low")),
+        "{json}"
+    );
+    for write in scene.server.writes() {
+        assert!(write.contains("/issues/7/comments"), "{write}");
+    }
+}
+
+#[test]
+fn two_jobs_need_no_write_in_the_first_and_no_checkout_in_the_second() {
+    let scene = Scene::new("write");
+    let bundle = scene.place.out("bundle");
+    let bundle = bundle.to_str().unwrap();
+    let (code, sealed) = scene.tagout(
+        READER,
+        &[
+            "execute",
+            "--json",
+            "--bundle",
+            bundle,
+            "--",
+            "sh",
+            "-c",
+            "echo new > b.txt",
+        ],
+    );
+    assert_eq!(
+        (code, sealed["outcome"].as_str()),
+        (0, Some("sealed")),
+        "{sealed}"
+    );
+    assert_eq!(scene.server.writes(), Vec::<String>::new());
+    fs::remove_dir_all(scene.place.repo()).unwrap();
+    fs::create_dir(scene.place.repo()).unwrap();
+    let digest = sealed["digest"].as_str().unwrap();
+    let (code, json) = scene.tagout(
+        TOKEN,
+        &["publish", "--json", "--bundle", bundle, "--digest", digest],
+    );
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+    assert_eq!(scene.server.world().pulls.len(), 1);
+}
