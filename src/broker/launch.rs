@@ -16,6 +16,7 @@ use super::egress::error::EgressError;
 use super::egress::process::{Handle, spawn};
 use super::egress::setup::{EgressSetup, Proxy, ProxyAuth};
 use super::toolchains;
+use crate::broker::patterns::{self, PatternError};
 use crate::cli::{LevelChoice, SandboxArgs};
 use crate::console;
 use crate::names::Level;
@@ -46,6 +47,9 @@ pub enum LaunchError {
     /// The policy is wrong; all faults, one a line.
     #[error("policy-invalid: {0}")]
     Policy(String),
+    /// A glob of the policy cannot be resolved.
+    #[error("pattern-unresolved: {0}")]
+    Pattern(#[from] PatternError),
     /// No private folder can be made.
     #[error("internal: cannot make a private folder: {0}")]
     Scratch(io::Error),
@@ -237,6 +241,7 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
         bound_output: false,
     });
     plan.environment.extend(placeholders);
+    patterns::resolve(&mut plan)?;
     Ok(Prepared { plan, road })
 }
 

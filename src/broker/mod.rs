@@ -14,6 +14,7 @@ pub mod job;
 pub mod journal;
 pub mod launch;
 pub mod outputs;
+pub mod patterns;
 pub mod policies;
 pub mod reports;
 pub mod sanitize;

@@ -15,13 +15,10 @@ pub struct NotYet {
 pub static NOT_YET: &[NotYet] = &[
     NotYet { key: "network.mode", only: &["enforce"] },
     NotYet { key: "network.registries", only: &[] },
-    NotYet { key: "network.allow[].websocket", only: &["false"] },
     NotYet { key: "require.level", only: &["b", "c"] },
     NotYet { key: "changes.on-protected", only: &["block"] },
-    NotYet { key: "changes.dependencies", only: &["review"] },
     NotYet { key: "verify", only: &[] },
     NotYet { key: "pull-request.draft", only: &["true"] },
-    NotYet { key: "approval.enforced", only: &["report"] },
 ];
 
 /// The row of a key, if it has one.

@@ -540,3 +540,71 @@ fn level_that_cannot_be_raised_ends_in_5_before_a_secret_is_read() {
         "{json}"
     );
 }
+
+#[test]
+fn proposal_that_must_be_locked_is_refused_where_no_lock_can_be() {
+    let place = Place::with(&[
+        ("a.txt", "hello\n"),
+        (
+            ".github/tagout.yml",
+            "version: 1\napproval: {enforced: require}\n",
+        ),
+    ]);
+    let (code, json) = place.run("echo x > b.txt");
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("lock-missing")),
+        "{json}"
+    );
+    assert_eq!(place.git(&["branch", "--list", "tagout/*"]), "");
+}
+
+#[test]
+fn denied_glob_hides_files_at_any_depth() {
+    let place = Place::with(&[
+        ("deep/er/key.pem", "-- the key --\n"),
+        ("a.txt", "hello\n"),
+        (
+            ".github/tagout.yml",
+            "version: 1\nfilesystem: {deny: ['**/*.pem']}\n",
+        ),
+    ]);
+    let (code, json) = place.run(
+        "cat deep/er/key.pem > b.txt; git show HEAD:deep/er/key.pem >> b.txt; echo end >> b.txt",
+    );
+    assert_eq!(code, 0, "{json}");
+    let branch = json["branch"].as_str().unwrap();
+    assert_eq!(place.git(&["show", &format!("{branch}:b.txt")]), "end\n");
+}
+
+#[test]
+fn denied_glob_holds_in_place_too() {
+    let place = Place::with(&[
+        ("deep/er/key.pem", "-- the key --\n"),
+        ("p.yml", "version: 1\nfilesystem: {deny: ['**/*.pem']}\n"),
+    ]);
+    for level in ["b", "c"] {
+        let done = place.tagout(&[
+            "sandbox",
+            "--level",
+            level,
+            "--policy",
+            "p.yml",
+            "--",
+            "sh",
+            "-c",
+            "cat deep/er/key.pem; echo x > deep/er/key.pem; echo ran",
+        ]);
+        let out = String::from_utf8_lossy(&done.stdout);
+        assert_eq!(
+            out.trim(),
+            "ran",
+            "level {level}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert_eq!(
+            fs::read_to_string(place.repo().join("deep/er/key.pem")).unwrap(),
+            "-- the key --\n"
+        );
+    }
+}

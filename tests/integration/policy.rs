@@ -220,7 +220,6 @@ const WRONG: &[(&str, &str)] = &[
     ("version: 1\nnetwork: {allow: [{host: a.example, tls: tunnel, paths: [/x]}]}", "p.yml:2:50"),
     ("version: 1\nnetwork: {allow: [{host: a.example, paths: [x]}]}", "p.yml:2:45"),
     ("version: 1\nnetwork: {allow: [{host: a.example, paths: ['/a/**/b']}]}", "p.yml:2:45"),
-    ("version: 1\nnetwork: {allow: [{host: a.example, websocket: true}]}", "p.yml:2:48"),
     ("version: 1\nnetwork: {allow: [{host: '*.a.example', methods: [GET], paths: [/x], credential: {header: a, value: '${K}'}}]}", "p.yml:2:70"),
     ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: '*.example', tls: inspect}, {host: m.example, tls: tunnel}]}", "p.yml:3:26"),
     ("version: 1\nagent: {model: {name: m, key: K, base-url: 'https://m.example'}}\nnetwork: {allow: [{host: m.example, tls: tunnel}]}", "p.yml:3:37"),

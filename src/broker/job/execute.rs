@@ -16,6 +16,7 @@ use crate::broker::egress::process::{self, Handle};
 use crate::broker::egress::setup::EgressSetup;
 use crate::broker::journal::Source;
 use crate::broker::launch::{self, Wanted};
+use crate::broker::patterns;
 use crate::broker::surroundings::Surroundings;
 use crate::broker::workspace::{self, Workspace};
 use crate::changeset::change::Changeset;
@@ -78,7 +79,9 @@ pub async fn work(
         .map_err(|error| End::of(Outcome::Usage, "agent-unusable", &error))?;
     let space = workspace(asked, args, record)?;
     let mut egress = start_egress(&setup, record)?;
-    let plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
+    let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
+    patterns::resolve(&mut plan)
+        .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
     let door = egress.as_mut().and_then(Handle::take_door);
     let began = Instant::now();
     let mut claims = agents::Claims::new(&prepared);

@@ -19,6 +19,7 @@ use crate::changeset::finding::Finding;
 use crate::cli::{Forge, JobArgs};
 use crate::names::{Digest, Secret};
 use crate::outcome::Outcome;
+use crate::policy::model::Enforced;
 use crate::report::{ChangeFact, FindingFact, markdown};
 use crate::sanitize;
 
@@ -193,6 +194,13 @@ pub async fn propose(
                 Outcome::Usage,
                 "github-not-asked",
                 "--forge github needs an event; without one use --forge local",
+            ));
+        }
+        (Forge::Local, _) if policy.approval.enforced == Enforced::Require => {
+            return Err(End::new(
+                Outcome::Refused,
+                "lock-missing",
+                "the policy publishes only where a ruleset demands the approval check, and a local repository has none",
             ));
         }
         (Forge::Local, _) => {
