@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use tagout::agent;
 use tagout::broker::surroundings::Surroundings;
 use tagout::broker::{check, doctor, egress, job, policies, reports, sanitize};
@@ -14,6 +14,9 @@ use tagout::demo;
 use tagout::outcome::Outcome;
 use tagout::wire;
 
+/// Version and commit, for `--version`.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TAGOUT_COMMIT"), ")");
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::EGRESS_WORD)) {
         return egress::serve::main();
@@ -21,7 +24,11 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::LAUNCH_WORD)) {
         return tagout::sandbox::hidden::main();
     }
-    let cli = match Cli::try_parse() {
+    let parsed = Cli::command()
+        .version(VERSION)
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -89,7 +89,15 @@ fn tell(reports: &[(Level, WallsReport)], require: Level, json: bool) -> Outcome
     if json {
         let levels: serde_json::Map<String, serde_json::Value> = reports
             .iter()
-            .map(|(level, report)| (level.to_string(), serde_json::json!(report)))
+            .map(|(level, report)| {
+                let can = serde_json::json!({
+                    "raised": report.level.is_some(),
+                    "abi": report.abi,
+                    "walls": report.walls,
+                    "missing": report.missing,
+                });
+                (level.to_string(), can)
+            })
             .collect();
         let answer = serde_json::json!({
             "level": strongest,

@@ -608,3 +608,13 @@ fn denied_glob_holds_in_place_too() {
         );
     }
 }
+
+#[test]
+fn version_names_the_commit() {
+    let done = Place::new().tagout(&["--version"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(
+        text.starts_with(concat!("tagout ", env!("CARGO_PKG_VERSION"), " (")),
+        "{text}"
+    );
+}
