@@ -140,6 +140,24 @@ pub fn seal(
     Ok(Digest::of(&text))
 }
 
+/// Writes the end of a run that has no changes to hand over, so that the publishing phase can tell it.
+///
+/// # Errors
+/// The manifest names files, the folder holds something already, or the disk says no.
+pub fn seal_end(folder: &Path, manifest: &Manifest) -> Result<Digest, BundleError> {
+    if let Some(entry) = manifest.files.first() {
+        return Err(BundleError::Surplus(entry.path.to_string()));
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| BundleError::disk("make the folder", folder, source))?;
+    let text = serde_json::to_vec_pretty(manifest).map_err(BundleError::Manifest)?;
+    write_new(&folder.join(MANIFEST), &text)?;
+    Ok(Digest::of(&text))
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     fs::OpenOptions::new()
         .write(true)
@@ -176,6 +194,11 @@ pub fn open(folder: &Path, expected: &Digest) -> Result<(Manifest, Changeset), B
     let sizes = validate(&manifest)?;
     let blobs = match rustix::fs::openat2(&root, BLOBS, flags, Mode::empty(), BENEATH) {
         Ok(blobs) => blobs,
+        // Artifact stores drop empty folders: deletions alone, or the end of a run without a change.
+        Err(Errno::NOENT) if sizes.is_empty() => {
+            let changeset = changeset(&manifest, &BTreeMap::new())?;
+            return Ok((manifest, changeset));
+        }
         Err(Errno::NOENT) => return Err(BundleError::Missing(BLOBS.to_owned())),
         Err(Errno::NOTDIR | Errno::LOOP) => return Err(BundleError::NotPlain(BLOBS.to_owned())),
         Err(error) => return Err(BundleError::disk("open", &folder.join(BLOBS), error)),

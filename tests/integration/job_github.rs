@@ -189,3 +189,84 @@ fn two_jobs_need_no_write_in_the_first_and_no_checkout_in_the_second() {
     );
     assert_eq!(scene.server.world().pulls.len(), 1);
 }
+
+#[test]
+fn failure_in_the_first_job_is_told_by_the_second() {
+    let scene = Scene::new("write");
+    let bundle = scene.place.out("bundle");
+    let bundle = bundle.to_str().unwrap();
+    let (code, ended) = scene.tagout(
+        READER,
+        &[
+            "execute",
+            "--json",
+            "--bundle",
+            bundle,
+            "--",
+            "sh",
+            "-c",
+            "echo x > b.txt; exit 3",
+        ],
+    );
+    assert_eq!(
+        (code, ended["outcome"].as_str()),
+        (6, Some("agent-failed")),
+        "{ended}"
+    );
+    let digest = ended["digest"].as_str().unwrap();
+    let (code, told) = scene.tagout(
+        TOKEN,
+        &["publish", "--json", "--bundle", bundle, "--digest", digest],
+    );
+    assert_eq!(
+        (code, told["outcome"].as_str()),
+        (6, Some("agent-failed")),
+        "{told}"
+    );
+    let world = scene.server.world();
+    assert!(world.pulls.is_empty());
+    let ours: Vec<_> = world
+        .comments
+        .iter()
+        .filter(|comment| comment.user == ACTIONS)
+        .collect();
+    assert!(
+        ours.len() == 1 && ours[0].body.contains("agent-failed"),
+        "{ours:?}"
+    );
+}
+
+#[test]
+fn secret_in_a_change_is_not_handed_over() {
+    let scene = Scene::new("write");
+    let bundle = scene.place.out("bundle");
+    let write = format!("echo {READER} > b.txt");
+    let (code, ended) = scene.tagout(
+        READER,
+        &[
+            "execute",
+            "--json",
+            "--bundle",
+            bundle.to_str().unwrap(),
+            "--",
+            "sh",
+            "-c",
+            &write,
+        ],
+    );
+    assert_eq!(
+        (code, ended["outcome"].as_str()),
+        (7, Some("changes-refused")),
+        "{ended}"
+    );
+    let left: Vec<_> = fs::read_dir(&bundle)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["bundle.json"]);
+    assert!(
+        !fs::read_to_string(bundle.join("bundle.json"))
+            .unwrap()
+            .contains(READER)
+    );
+}

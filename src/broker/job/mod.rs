@@ -69,22 +69,40 @@ pub fn execute(args: &ExecuteArgs, surroundings: &Surroundings) -> Outcome {
                 // What is to be said of it is the publish job's: this one may not write.
                 Err(NotAsked::Refused(refused)) => return Err(asked::refused(&refused.refusal)),
             };
-            let worked =
-                execute::work(&asked, &args.job, &args.agent, surroundings, record).await?;
-            let digest = seal::seal(&args.bundle, &asked, &worked, surroundings, record)?;
-            let change = seal::with_base(worked.changeset, &args.job, Reads::Disk)?;
-            publish::check(change, &asked, &worked.secrets, record)?;
-            record.outputs.push(("digest", digest.to_string()));
+            let end = sealed(&asked, args, surroundings, record).await;
+            let end = match end {
+                Ok(end) => Ok(end),
+                // The publish job may say on the thread how it ended; this one may not.
+                Err(end) => {
+                    let digest = seal::seal_end(&args.bundle, &asked, &end, surroundings, record)?;
+                    record.outputs.push(("digest", digest.to_string()));
+                    Err(end)
+                }
+            };
             record.outputs.push(("artifact", seal::artifact_name()?));
-            record
-                .outputs
-                .push(("bundle", args.bundle.display().to_string()));
-            Ok(End::good(
-                Outcome::Sealed,
-                format!("the changes are sealed with the digest {digest}"),
-            ))
+            let bundle = args.bundle.display().to_string();
+            record.outputs.push(("bundle", bundle));
+            end
         },
     )
+}
+
+/// The agent's work, checked before it is sealed: what the checks refuse is not handed over.
+async fn sealed(
+    asked: &Asked,
+    args: &ExecuteArgs,
+    surroundings: &Surroundings,
+    record: &mut Record,
+) -> Result<End, End> {
+    let worked = execute::work(asked, &args.job, &args.agent, surroundings, record).await?;
+    let change = seal::with_base(worked.changeset.clone(), &args.job, Reads::Disk)?;
+    publish::check(change, asked, &worked.secrets, record)?;
+    let digest = seal::seal(&args.bundle, asked, &worked, surroundings, record)?;
+    record.outputs.push(("digest", digest.to_string()));
+    Ok(End::good(
+        Outcome::Sealed,
+        format!("the changes are sealed with the digest {digest}"),
+    ))
 }
 
 /// `tagout publish`: phase 2.
@@ -122,8 +140,8 @@ async fn proposed(
         .map_err(|error| End::of(Outcome::Usage, "digest-unusable", &error))?;
     let (manifest, changeset) = publish::verified(&args.bundle, &digest, asked, surroundings)?;
     seal::claims_into(&manifest.claims, record);
-    if changeset.is_empty() {
-        return Ok(End::good(Outcome::NoChanges, "the agent changed nothing"));
+    if let Some(end) = seal::claimed_end(&manifest.claims) {
+        return Err(end);
     }
     let change = seal::with_base(changeset, &args.job, reads)?;
     let secrets: Vec<_> = surroundings.token.iter().cloned().collect();

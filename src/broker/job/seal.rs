@@ -35,7 +35,7 @@ pub fn seal(
 ) -> Result<Digest, End> {
     let patch = diff::patch(&worked.changeset);
     record.leave("changes.patch", &patch)?;
-    let claims = claims(asked, surroundings, record)?;
+    let claims = claims(asked, surroundings, record, Outcome::Sealed)?;
     let manifest = Manifest::new(claims, &worked.changeset);
     let digest = bundle::seal(folder, &manifest, &worked.changeset, &worked.gone)
         .map_err(|error| End::of(Outcome::Internal, "bundle-unwritable", &error))?;
@@ -47,7 +47,54 @@ pub fn seal(
     Ok(digest)
 }
 
-fn claims(asked: &Asked, surroundings: &Surroundings, record: &Record) -> Result<Claims, End> {
+/// Seals how the run ended where there is nothing to publish: no content, and no word of the agent's.
+///
+/// # Errors
+/// The bundle cannot be written.
+pub fn seal_end(
+    folder: &Path,
+    asked: &Asked,
+    end: &End,
+    surroundings: &Surroundings,
+    record: &Record,
+) -> Result<Digest, End> {
+    let internal =
+        |error: &dyn std::error::Error| End::of(Outcome::Internal, "bundle-unwritable", error);
+    let claims = Claims {
+        title: String::new(),
+        summary: String::new(),
+        ..claims(asked, surroundings, record, end.outcome)?
+    };
+    let nothing = Changeset::new(asked.admitted.base_commit().clone(), Vec::new(), Vec::new())
+        .map_err(|error| internal(&error))?;
+    bundle::seal_end(folder, &Manifest::new(claims, &nothing)).map_err(|error| internal(&error))
+}
+
+/// How the execute phase says that it ended, where it sealed no changes.
+#[must_use]
+pub fn claimed_end(claims: &Claims) -> Option<End> {
+    let outcome = serde_json::from_value(serde_json::Value::String(claims.outcome.clone()))
+        .unwrap_or(Outcome::Internal);
+    match outcome {
+        Outcome::Sealed => None,
+        Outcome::NoChanges => Some(End::good(outcome, "the agent changed nothing")),
+        other => Some(End::new(
+            other,
+            "execute-ended",
+            format!(
+                "the execute job ended with {}; its log and summary say why",
+                other.word()
+            ),
+        )),
+    }
+}
+
+fn claims(
+    asked: &Asked,
+    surroundings: &Surroundings,
+    record: &Record,
+    outcome: Outcome,
+) -> Result<Claims, End> {
     let facts = &record.facts;
     let attempt = surroundings.run_attempt.as_deref().unwrap_or("1");
     Ok(Claims {
@@ -57,7 +104,7 @@ fn claims(asked: &Asked, surroundings: &Surroundings, record: &Record) -> Result
             .map_err(|error| End::of(Outcome::Usage, "attempt-unknown", &error))?,
         event: asked.admitted.event_digest().cloned(),
         policy: asked.trusted.digest.clone(),
-        outcome: Outcome::Sealed.word().to_owned(),
+        outcome: outcome.word().to_owned(),
         level: facts.walls.level,
         walls: facts
             .walls
