@@ -26,8 +26,11 @@ struct Scene {
 
 impl Scene {
     fn new(role: &str) -> Self {
-        let files = [("a.txt", "hello\n")];
-        let place = Place::with(&files);
+        Self::with(role, &[("a.txt", "hello\n")])
+    }
+
+    fn with(role: &str, files: &[(&str, &str)]) -> Self {
+        let place = Place::with(files);
         let head = place.git(&["rev-parse", "HEAD"]).trim().to_owned();
         let server = Server::start();
         let mut world = server.world();
@@ -39,7 +42,7 @@ impl Scene {
         };
         world.tokens.insert(READER.to_owned(), reader);
         // The server names commits in its own way; this one must have the name that git gave it.
-        let made = world.push("main", "octocat", &files);
+        let made = world.push("main", "octocat", files);
         let commit = world.commits[&made].clone();
         world.commits.insert(head.clone(), commit);
         world.set_ref("main", "octocat", &head);
@@ -63,6 +66,10 @@ impl Scene {
     }
 
     fn tagout(&self, token: &str, args: &[&str]) -> (i32, Value) {
+        self.tagout_on("issue_comment", token, args)
+    }
+
+    fn tagout_on(&self, event: &str, token: &str, args: &[&str]) -> (i32, Value) {
         let url = &self.server.url;
         let done = Command::new(env!("CARGO_BIN_EXE_tagout"))
             .args(args)
@@ -71,7 +78,7 @@ impl Scene {
             .envs([
                 ("PATH", "/usr/bin:/bin"),
                 ("GITHUB_ACTIONS", "true"),
-                ("GITHUB_EVENT_NAME", "issue_comment"),
+                ("GITHUB_EVENT_NAME", event),
                 ("GITHUB_REPOSITORY", "o/r"),
                 ("GITHUB_SHA", &self.head),
                 ("GITHUB_API_URL", url),
@@ -268,5 +275,59 @@ fn secret_in_a_change_is_not_handed_over() {
         !fs::read_to_string(bundle.join("bundle.json"))
             .unwrap()
             .contains(READER)
+    );
+}
+
+/// A policy with one task that comes due, attributed to octocat.
+const TASKS: &str = "version: 1
+triggers: {schedule: {owner: octocat}}
+tasks: {tidy: {schedule: '17 4 * * 1', prompt: Tidy up}}
+";
+
+#[test]
+fn task_that_comes_due_becomes_a_draft_pull_request() {
+    let scene = Scene::with("write", &[(".github/tagout.yml", TASKS)]);
+    let event = json!({
+        "schedule": "17 4 * * 1",
+        "repository": {"id": 9, "full_name": "o/r", "default_branch": "main"},
+    });
+    fs::write(scene.place.out("event.json"), event.to_string()).unwrap();
+    let (code, json) = scene.tagout_on(
+        "schedule",
+        TOKEN,
+        &["run", "--json", "--", "sh", "-c", "echo x > b.txt"],
+    );
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+    assert_eq!(json["branch"], "tagout/task-tidy");
+}
+
+#[test]
+fn dispatch_names_a_task_of_the_policy() {
+    let scene = Scene::with("write", &[(".github/tagout.yml", TASKS)]);
+    let sender = scene.server.world().user("octocat");
+    let mut event = json!({
+        "inputs": {"task": "tidy"}, "ref": "refs/heads/main", "sender": sender,
+        "repository": {"id": 9, "full_name": "o/r", "default_branch": "main"},
+    });
+    fs::write(scene.place.out("event.json"), event.to_string()).unwrap();
+    let run = ["run", "--json", "--", "sh", "-c", "echo x > b.txt"];
+    let (code, json) = scene.tagout_on("workflow_dispatch", TOKEN, &run);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+
+    event["inputs"]["task"] = json!("rm -rf");
+    fs::write(scene.place.out("event.json"), event.to_string()).unwrap();
+    let (code, json) = scene.tagout_on("workflow_dispatch", TOKEN, &run);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (4, Some("refused")),
+        "{json}"
     );
 }
