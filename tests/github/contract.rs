@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
+use tagout::names::Digest;
 
 use super::{Answer, Request};
 
@@ -72,10 +73,8 @@ impl Contract {
     /// Loads the description; none where it cannot be had, and then nothing is checked.
     pub(crate) fn load() -> Option<Self> {
         let modules = packages()?;
-        let cut = modules.join(format!(
-            "../../cut-2-{}.json",
-            super::routes::TEMPLATES.len()
-        ));
+        let names = Digest::of(super::routes::templates().join(" ").as_bytes());
+        let cut = modules.join(format!("../../cut-3-{}.json", &names.as_str()[..12]));
         let document = match std::fs::read(&cut) {
             Ok(bytes) => serde_json::from_slice(&bytes).expect("our own file"),
             Err(_) => {
@@ -164,7 +163,7 @@ fn filled(example: &Value, ours: &Value) -> Value {
 /// Keeps the operations in use, with one example an answer, and the schemas that they lead to, as JSON Schema.
 fn cut_down(whole: &Value) -> Value {
     let mut paths = Map::new();
-    for template in super::routes::TEMPLATES {
+    for template in super::routes::templates() {
         let mut operations = whole["paths"][template].clone();
         for operation in operations
             .as_object_mut()
@@ -173,7 +172,7 @@ fn cut_down(whole: &Value) -> Value {
         {
             simplify(operation, whole);
         }
-        paths.insert((*template).to_owned(), operations);
+        paths.insert(template.to_owned(), operations);
     }
     let mut paths = Value::Object(paths);
     let mut schemas = Map::new();
