@@ -270,30 +270,7 @@ impl Watch {
         let gone = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
         let (mut stage_open, mut init_open) = (true, true);
         loop {
-            let until = [Some(self.limits_end), self.command_end, self.killing];
-            let next = until
-                .into_iter()
-                .flatten()
-                .fold(self.next_look, Instant::min);
-            let left = timespec(next.saturating_duration_since(Instant::now()));
-            let mut waited = [
-                PollFd::new(&gone, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.init.as_fd(), wanted(init_open)),
-                PollFd::from_borrowed_fd(self.stage.as_fd(), wanted(stage_open)),
-                match guard {
-                    Guard::Reader(pipe) if self.killing.is_none() => {
-                        PollFd::from_borrowed_fd(pipe, PollFlags::empty())
-                    }
-                    // Nothing is asked of it a second time.
-                    Guard::Reader(_) | Guard::None => PollFd::new(&gone, PollFlags::empty()),
-                },
-            ];
-            match poll(&mut waited, Some(&left)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let ready = waited.map(|waited| !waited.revents().is_empty());
+            let ready = self.look(&gone, [init_open, stage_open], guard)?;
             if ready[1] {
                 self.pass_signals()?;
             }
@@ -311,6 +288,40 @@ impl Watch {
             }
             self.watch_time();
         }
+    }
+
+    /// Waits for the outer process, signals, init's and the outer process's channel, and the guard, or for the next look.
+    fn look(&self, gone: &OwnedFd, open: [bool; 2], guard: Guard<'_>) -> io::Result<[bool; 5]> {
+        let until = [Some(self.limits_end), self.command_end, self.killing];
+        let next = until
+            .into_iter()
+            .flatten()
+            .fold(self.next_look, Instant::min);
+        let left = timespec(next.saturating_duration_since(Instant::now()));
+        let nothing = || PollFd::new(gone, PollFlags::empty());
+        // A closed channel always has its end to tell, and would let nobody wait.
+        let channel = |channel, open| match open {
+            true => PollFd::from_borrowed_fd(Channel::as_fd(channel), PollFlags::IN),
+            false => nothing(),
+        };
+        let mut waited = [
+            PollFd::new(gone, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            channel(&self.init, open[0]),
+            channel(&self.stage, open[1]),
+            match guard {
+                Guard::Reader(pipe) if self.killing.is_none() => {
+                    PollFd::from_borrowed_fd(pipe, PollFlags::empty())
+                }
+                // Nothing is asked of it a second time.
+                Guard::Reader(_) | Guard::None => nothing(),
+            },
+        ];
+        match poll(&mut waited, Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(waited.map(|waited| !waited.revents().is_empty()))
     }
 
     /// Reads one report; whether the sender is still there.
@@ -411,14 +422,6 @@ impl Watch {
         waited.map_err(|error| error.to_string())?;
         reaped.map_err(|error| io::Error::from(error).to_string())?;
         Ok(self.ended)
-    }
-}
-
-fn wanted(open: bool) -> PollFlags {
-    if open {
-        PollFlags::IN
-    } else {
-        PollFlags::empty()
     }
 }
 
