@@ -12,8 +12,10 @@ use super::{Fault, sys};
 pub mod notify;
 pub mod supervisor;
 pub mod table;
+pub mod tree;
 
 use table::{Row, Scope};
+use tree::Answer;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: (u32, TargetArch) = (0xC000_003E, TargetArch::x86_64);
@@ -43,20 +45,24 @@ impl Filters {
     /// A row that cannot be compiled, which is a bug of ours.
     pub fn compile(ground: Ground) -> Result<Self, Fault> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        let rows = table::refused();
+        let mut plain = BTreeMap::new();
         let held = |row: &&Row| row.scope == Scope::Everywhere || ground == Ground::Shared;
-        for row in rows.iter().filter(held) {
-            let rules = rules.entry(row.number).or_default();
-            if !row.tests.is_empty() {
-                rules.push(rule(row)?);
+        for row in table::refused().iter().filter(held) {
+            if row.tests.is_empty() {
+                plain.insert(number(row.number)?, Answer::Error(libc::EPERM));
+            } else {
+                rules.entry(row.number).or_default().push(rule(row)?);
             }
+        }
+        for row in table::unknown() {
+            plain.insert(number(row.number)?, Answer::Error(libc::ENOSYS));
         }
         let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, eperm, ARCHITECTURE.1).map_err(bug)?;
         Ok(Self {
             refusing: filter.try_into().map_err(bug)?,
-            first: first(),
+            first: tree::program(ARCHITECTURE.0, &plain, Answer::Allow)?,
         })
     }
 
@@ -117,24 +123,17 @@ const DOORKEEPER: &[i64] = &[
 /// # Errors
 /// What seccomp(2) says.
 pub fn confine_doorkeeper() -> Result<(), Fault> {
-    let rules = DOORKEEPER
+    let allowed: Result<BTreeMap<u32, Answer>, Fault> = DOORKEEPER
         .iter()
-        .map(|number| (*number, Vec::new()))
+        .map(|call| Ok((number(*call)?, Answer::Allow)))
         .collect();
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::KillProcess,
-        SeccompAction::Allow,
-        ARCHITECTURE.1,
-    )
-    .map_err(bug)?;
-    let program: BpfProgram = filter.try_into().map_err(bug)?;
-    seccompiler::apply_filter(&program).map_err(|error| {
-        Fault::new(
-            "confine the keeper of the door",
-            std::io::Error::other(error),
-        )
-    })
+    let program = tree::program(ARCHITECTURE.0, &allowed?, Answer::Kill)?;
+    sys::install_filter(&program)
+        .map_err(|error| Fault::new("confine the keeper of the door", error))
+}
+
+fn number(call: i64) -> Result<u32, Fault> {
+    u32::try_from(call).map_err(bug)
 }
 
 fn bug<E: std::error::Error + Send + Sync + 'static>(error: E) -> Fault {
@@ -157,50 +156,6 @@ fn rule(row: &Row) -> Result<SeccompRule, Fault> {
         conditions.push(condition);
     }
     SeccompRule::new(conditions).map_err(bug)
-}
-
-const LOAD_WORD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-#[cfg(target_arch = "x86_64")]
-const JUMP_AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
-
-const OFFSET_NUMBER: u32 = 0;
-const OFFSET_ARCHITECTURE: u32 = 4;
-
-/// The small filter that seccompiler cannot express: architecture, x32, the upper bound, and the rows that answer ENOSYS.
-/// A stricter answer of one filter beats a milder one of the other (seccomp(2)).
-fn first() -> Vec<sys::Instruction> {
-    let step = |code, jt, jf, k| sys::Instruction { code, jt, jf, k };
-    let kill = libc::SECCOMP_RET_KILL_PROCESS;
-    let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let mut program = vec![
-        step(LOAD_WORD, 0, 0, OFFSET_ARCHITECTURE),
-        step(JUMP_EQUAL, 1, 0, ARCHITECTURE.0),
-        step(RETURN, 0, 0, kill),
-        step(LOAD_WORD, 0, 0, OFFSET_NUMBER),
-    ];
-    #[cfg(target_arch = "x86_64")]
-    program.extend([
-        // x32 calls carry bit 30 and reach the same kernel by other numbers.
-        step(JUMP_AT_LEAST, 0, 1, 0x4000_0000),
-        step(RETURN, 0, 0, kill),
-    ]);
-    program.extend([
-        step(JUMP_GREATER, 0, 1, table::NUMBER_MAX),
-        step(RETURN, 0, 0, enosys),
-    ]);
-    let mut answer = |number: i64, action: u32| {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        program.push(step(JUMP_EQUAL, 0, 1, number));
-        program.push(step(RETURN, 0, 0, action));
-    };
-    for row in table::unknown() {
-        answer(row.number, enosys);
-    }
-    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
-    program
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! their arguments. seccompiler knows neither x32 nor an upper bound, and one action a filter.
 //!
 //! It is a balanced tree, because the kernel runs a new filter once for every call number to learn what it always allows:
-//! on 6.18 a list of 85 numbers takes 250 us to install, this tree 40.
+//! on Linux 6.18 a list of all refused numbers took 200 us to install, this tree and the rows with tests take 100 together.
 
 use std::collections::BTreeMap;
 
