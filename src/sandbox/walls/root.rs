@@ -1,12 +1,14 @@
 //! The wall of absence (levels A and B): a new root that holds only what is listed. What is not there cannot be read,
 //! changed or connected to, whatever system call is used.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
@@ -108,6 +110,8 @@ pub struct Root {
 
 /// A small file that is copied is at most this many bytes; a larger one is shown by a bind mount.
 const COPIED_BYTES_MAX: u64 = 128 * 1024;
+/// Room for one, in bytes, before it is read: most need no more.
+const COPIED_BYTES_START: usize = 16 * 1024;
 
 const QUIET: u64 = 0x2 | 0x4;
 const READ_ONLY: u64 = 0x1;
@@ -136,7 +140,12 @@ pub fn enter(root: &Root) -> Result<(), Fault> {
     rustix::mount::move_mount(&base, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .step("place the new root")?;
     rustix::process::fchdir(&base).step("enter the new root")?;
-    let builder = Builder { base };
+    // The modes of what is made here are meant as they are written.
+    let umask = rustix::process::umask(Mode::empty());
+    let builder = Builder {
+        base,
+        plain: RefCell::new(HashSet::from([PathBuf::from(".")])),
+    };
     builder.folder(Path::new(OURS), 0o700)?;
     builder.devices()?;
     builder.folder(Path::new("proc"), 0o555)?;
@@ -146,6 +155,7 @@ pub fn enter(root: &Root) -> Result<(), Fault> {
     for (number, (item, source)) in root.items.iter().zip(taken).enumerate() {
         builder.place(number, item, source)?;
     }
+    rustix::process::umask(umask);
     sys::mount_attributes(builder.base.as_fd(), false, READ_ONLY | QUIET, 0)
         .step("freeze the new root")?;
     rustix::process::pivot_root(".", ".").step("pivot into the new root")?;
@@ -164,7 +174,6 @@ fn take(item: &Item) -> Result<Option<OwnedFd>, Fault> {
                 Shown::Device => NO_SET_UID | NO_EXEC,
             },
         ),
-        Item::Copied { path } if too_large(path) => (path, QUIET | READ_ONLY),
         Item::Copied { .. }
         | Item::File { .. }
         | Item::Link { .. }
@@ -175,15 +184,16 @@ fn take(item: &Item) -> Result<Option<OwnedFd>, Fault> {
         | Item::MaskFolder { .. }
         | Item::Freeze { .. } => return Ok(None),
     };
+    shielded(source, attributes).map(Some)
+}
+
+/// A clone of the mounts at a path of the host, with these attributes on each of them.
+fn shielded(source: &Path, attributes: u64) -> Result<OwnedFd, Fault> {
     let tree = clone_tree(CWD, source, true)
         .map_err(|error| Fault::new(format!("show {}", source.display()), error))?;
     sys::mount_attributes(tree.as_fd(), true, attributes, 0)
         .map_err(|error| Fault::new(format!("shield {}", source.display()), error))?;
-    Ok(Some(tree))
-}
-
-fn too_large(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.len() > COPIED_BYTES_MAX)
+    Ok(tree)
 }
 
 fn clone_tree(from: impl AsFd, path: &Path, recursive: bool) -> io::Result<OwnedFd> {
@@ -219,6 +229,9 @@ fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Faul
 
 struct Builder {
     base: OwnedFd,
+    /// Folders of the new root that we made ourselves and mounted nothing on, relative to it. Below them a path needs no
+    /// look at each of its parts: nobody else could have put a symlink there.
+    plain: RefCell<HashSet<PathBuf>>,
 }
 
 impl Builder {
@@ -233,93 +246,125 @@ impl Builder {
         )?)
     }
 
-    fn folder(&self, target: &Path, mode: u32) -> Result<(), Fault> {
-        let step = |error: io::Error| Fault::new(format!("make {}", target.display()), error);
-        let target = relative(target);
-        if let Some(parent) = target.parent().filter(|path| path.components().count() > 0)
-            && self.open(parent).is_err()
-        {
+    /// Whether the folder that holds a path is one of ours.
+    fn is_plain(&self, target: &Path) -> bool {
+        self.plain.borrow().contains(parent(target))
+    }
+
+    /// The same, and the folder is made if it is not there.
+    fn in_plain(&self, target: &Path) -> Result<bool, Fault> {
+        let parent = parent(target);
+        if !self.is_plain(target) && self.open(parent).is_err() {
             self.folder(parent, 0o755)?;
         }
-        let parent = self
-            .open(target.parent().unwrap_or(Path::new("")))
-            .map_err(step)?;
-        let name = target.file_name().unwrap_or(".".as_ref());
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
-            // The umask cannot be trusted to be the usual one.
-            Ok(()) => rustix::fs::chmodat(
-                &parent,
-                name,
-                Mode::from_raw_mode(mode),
-                rustix::fs::AtFlags::empty(),
-            )
-            .map_err(|error| step(error.into())),
-            Err(rustix::io::Errno::EXIST) => Ok(()),
-            Err(error) => Err(step(error.into())),
+        Ok(self.is_plain(target))
+    }
+
+    fn folder(&self, target: &Path, mode: u32) -> Result<(), Fault> {
+        let target = relative(target);
+        if target == Path::new(".") || self.plain.borrow().contains(target) {
+            return Ok(());
+        }
+        let mode = Mode::from_raw_mode(mode);
+        let plain = self.in_plain(target)?;
+        let made = if plain {
+            rustix::fs::mkdirat(&self.base, target, mode).map_err(io::Error::from)
+        } else {
+            self.open(parent(target))
+                .and_then(|parent| Ok(rustix::fs::mkdirat(parent, name(target), mode)?))
+        };
+        match made {
+            Ok(()) if plain => {
+                self.plain.borrow_mut().insert(target.to_path_buf());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Fault::new(format!("make {}", target.display()), error)),
         }
     }
 
     fn file(&self, target: &Path, content: &[u8], mode: u32) -> Result<(), Fault> {
-        let step = |error: io::Error| Fault::new(format!("write {}", target.display()), error);
-        if let Some(parent) = target.parent() {
-            self.folder(parent, 0o755)?;
-        }
-        let parent = self
-            .open(target.parent().unwrap_or(Path::new("")))
-            .map_err(step)?;
-        let name = target.file_name().unwrap_or(".".as_ref());
+        let target = relative(target);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode)) {
-            Ok(file) => io::Write::write_all(&mut fs::File::from(file), content).map_err(step),
-            Err(rustix::io::Errno::EXIST) => Ok(()),
-            Err(error) => Err(step(error.into())),
+        let mode = Mode::from_raw_mode(mode);
+        let made = if self.in_plain(target)? {
+            rustix::fs::openat(&self.base, target, flags, mode).map_err(io::Error::from)
+        } else {
+            self.open(parent(target))
+                .and_then(|parent| Ok(rustix::fs::openat(parent, name(target), flags, mode)?))
+        };
+        let written =
+            made.and_then(|file| io::Write::write_all(&mut fs::File::from(file), content));
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Fault::new(format!("write {}", target.display()), error)),
         }
     }
 
+    /// Mounts on a path that is there.
     fn attach(&self, tree: OwnedFd, target: &Path) -> Result<(), Fault> {
         let step = |error: io::Error| Fault::new(format!("mount on {}", target.display()), error);
-        let place = self.open(target).map_err(step)?;
-        rustix::mount::move_mount(
-            tree,
-            "",
-            place,
-            "",
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-        )
+        let path = relative(target);
+        let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        if self.is_plain(path) {
+            // What is mounted may hold symlinks.
+            self.plain
+                .borrow_mut()
+                .retain(|made| !made.starts_with(path));
+            rustix::mount::move_mount(tree, "", &self.base, path, from)
+        } else {
+            let place = self.open(path).map_err(step)?;
+            let to = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            rustix::mount::move_mount(tree, "", place, "", from | to)
+        }
         .map_err(|error| step(error.into()))
     }
 
     /// Mounts something of the new root over another place in it.
     fn cover(&self, source: &Path, target: &Path, attributes: u64) -> Result<(), Fault> {
         let step = |error: io::Error| Fault::new(format!("cover {}", target.display()), error);
-        let source = self.open(source).map_err(step)?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
-        let tree =
-            rustix::mount::open_tree(source, "", flags).map_err(|error| step(error.into()))?;
-        sys::mount_attributes(tree.as_fd(), true, attributes, 0).map_err(step)?;
+        let clone = |from: &OwnedFd, path: &Path, flag| {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE;
+            Ok(rustix::mount::open_tree(from, path, flags | flag)?)
+        };
+        let tree = if self.is_plain(relative(source)) {
+            clone(
+                &self.base,
+                relative(source),
+                OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
+            )
+        } else {
+            self.open(source)
+                .and_then(|source| clone(&source, Path::new(""), OpenTreeFlags::AT_EMPTY_PATH))
+        }
+        .map_err(step)?;
+        if attributes != 0 {
+            sys::mount_attributes(tree.as_fd(), true, attributes, 0).map_err(step)?;
+        }
         self.attach(tree, target)
     }
 
     fn place(&self, number: usize, item: &Item, source: Option<OwnedFd>) -> Result<(), Fault> {
         let own = PathBuf::from(format!("{OURS}/{number}"));
         match (item, source) {
-            (Item::Bind { target, .. } | Item::Copied { path: target }, Some(tree)) => {
-                self.bind(tree, target)
-            }
+            (Item::Bind { target, .. }, Some(tree)) => self.bind(tree, target),
             (Item::Bind { .. }, None) => Ok(()),
-            (Item::Copied { path }, None) => match fs::read(path) {
-                Ok(content) => self.file(path, &content, 0o644),
-                Err(error) => Err(Fault::new(format!("read {}", path.display()), error)),
-            },
+            (Item::Copied { path }, _) => self.copied(path),
             (Item::File { target, content }, _) => self.file(target, content, 0o644),
             (Item::Link { target, to }, _) => self.link(target, to),
             (Item::Folder { target }, _) => self.folder(target, 0o755),
             (Item::Private { target, mode }, _) => {
                 self.folder(target, *mode)?;
-                self.cover(target, target, QUIET)
+                // The new root is not frozen yet, and QUIET like its clone. What it shows still is the folder that we made.
+                self.cover(target, target, 0)?;
+                self.plain
+                    .borrow_mut()
+                    .insert(relative(target).to_path_buf());
+                Ok(())
             }
             (
                 Item::Overlay {
@@ -342,27 +387,56 @@ impl Builder {
         }
     }
 
+    fn copied(&self, path: &Path) -> Result<(), Fault> {
+        let step = |error| Fault::new(format!("read {}", path.display()), error);
+        let mut content = Vec::with_capacity(COPIED_BYTES_START);
+        fs::File::open(path)
+            .and_then(|file| file.take(COPIED_BYTES_MAX + 1).read_to_end(&mut content))
+            .map_err(step)?;
+        if content.len() as u64 > COPIED_BYTES_MAX {
+            return self.bind(shielded(path, QUIET | READ_ONLY)?, path);
+        }
+        self.file(path, &content, 0o644)
+    }
+
     fn bind(&self, tree: OwnedFd, target: &Path) -> Result<(), Fault> {
         let meta = rustix::fs::fstat(&tree)
             .map_err(|error| Fault::new(format!("look at {}", target.display()), error))?;
-        let folder =
-            rustix::fs::FileType::from_raw_mode(meta.st_mode) == rustix::fs::FileType::Directory;
-        if self.open(target).is_err() {
-            if folder {
-                self.folder(target, 0o755)?;
-            } else {
-                self.file(target, b"", 0o444)?;
-            }
+        if FileType::from_raw_mode(meta.st_mode) == FileType::Directory {
+            self.folder(target, 0o755)?;
+        } else {
+            self.place_for_file(target)?;
         }
         self.attach(tree, target)
     }
 
-    fn link(&self, target: &Path, to: &Path) -> Result<(), Fault> {
-        if let Some(parent) = target.parent() {
-            self.folder(parent, 0o755)?;
+    /// An empty file to mount on, if nothing is there.
+    fn place_for_file(&self, target: &Path) -> Result<(), Fault> {
+        let path = relative(target);
+        if !self.in_plain(path)? {
+            return match self.open(path) {
+                Ok(_there) => Ok(()),
+                Err(_missing) => self.file(path, b"", 0o444),
+            };
         }
-        match rustix::fs::symlinkat(to, &self.base, relative(target)) {
+        let mode = Mode::from_raw_mode(0o444);
+        match rustix::fs::mknodat(&self.base, path, FileType::RegularFile, mode, 0) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(Fault::new(format!("make {}", target.display()), error)),
+        }
+    }
+
+    fn link(&self, target: &Path, to: &Path) -> Result<(), Fault> {
+        let path = relative(target);
+        let made = if self.in_plain(path)? {
+            rustix::fs::symlinkat(to, &self.base, path).map_err(io::Error::from)
+        } else {
+            self.open(parent(path))
+                .and_then(|parent| Ok(rustix::fs::symlinkat(to, parent, name(path))?))
+        };
+        match made {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(Fault::new(format!("link {}", target.display()), error)),
         }
     }
@@ -439,6 +513,18 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// The folder that holds a relative path.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn name(path: &Path) -> &std::ffi::OsStr {
+    path.file_name().unwrap_or(".".as_ref())
 }
 
 /// A path from the root as openat2(2) wants it below a descriptor.
