@@ -78,7 +78,7 @@ async fn probe(policy: &Policy, level: Level, folder: &Path) -> Result<Ended, St
         bound_output: false,
     });
     plan.require = Level::D;
-    inside::raise(&plan, None, PROBE_OUTPUT_BYTES_MAX, |_, _| ())
+    inside::raise(&plan, None, None, PROBE_OUTPUT_BYTES_MAX, |_, _| ())
         .await
         .map_err(|error| causes(&error))
 }

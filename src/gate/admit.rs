@@ -6,7 +6,7 @@ use super::refusal::{Code, Refusal};
 use super::{Answer, Base, Facts, Origin, Principal, Refetched, Standing, TASK_BYTES_MAX};
 use crate::event::{Account, AccountKind, Commented, Event};
 use crate::names::{Digest, ObjectId, Permission, Repository};
-use crate::policy::model::Policy;
+use crate::policy::model::{NetworkMode, Policy};
 
 /// Proof that the gate said yes, and to what. Only `admit` and `keyboard` make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +185,9 @@ pub fn admit(addressed: Addressed, policy: &Policy, facts: &Facts) -> Result<Adm
         Source::Sender(_) | Source::Owner(_) | Source::Nobody => None,
     };
     let default_base = base(&event, policy, facts)?;
+    if let Source::Comment(_) = &principal {
+        enforced(policy)?;
+    }
     let (task, task_name) = task(wish, origin, policy)?;
     let (thread, withheld) = match &principal {
         Source::Comment(commented) => words(commented, policy, facts),
@@ -229,6 +232,17 @@ pub fn keyboard(task: &str, login: Option<&str>, base: Base) -> Result<Admitted,
         event_name: None,
         withheld: Vec::new(),
     })
+}
+
+/// Whoever comments chooses the agent's words; under `network.mode: report` those words could choose where data goes.
+fn enforced(policy: &Policy) -> Result<(), Refusal> {
+    match policy.network.mode {
+        NetworkMode::Enforce => Ok(()),
+        NetworkMode::Report => Err(Refusal::new(
+            Code::ReportMode,
+            "the policy's network.mode is report, under which no comment starts a run",
+        )),
+    }
 }
 
 fn origin(commented: &Commented) -> Origin {

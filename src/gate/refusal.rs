@@ -46,7 +46,8 @@ impl Refusal {
             | Code::HeadNotPinned
             | Code::HeadShort
             | Code::HeadOnIssue
-            | Code::BaseNotAllowed => true,
+            | Code::BaseNotAllowed
+            | Code::ReportMode => true,
             Code::CommentGone
             | Code::BotNotListed
             | Code::AppNotListed
@@ -116,6 +117,7 @@ codes! {
     HeadShort, "head-short", "A shortened commit id can be made to fit another commit. Write all 40 (or 64) digits.";
     HeadOnIssue, "head-on-issue", "`run <commit>` is for pull requests; an issue has no head.";
     BaseNotAllowed, "base-not-allowed", "The run is on a branch that is neither the default branch nor listed under `bases` by the default branch's policy.";
+    ReportMode, "report-mode-by-comment", "The policy says `network.mode: report`, which lets requests pass that no rule allows. Such runs are started by a schedule, a dispatch or a person at a keyboard, never by a comment.";
     InActions, "task-in-actions", "`--task` without an event is for a person at a keyboard. In GitHub Actions an event decides.";
 }
 

@@ -193,6 +193,16 @@ pub fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     }
 }
 
+/// The part of a name that its owner registered, and under which every name is the owner's; an address or an unknown name as
+/// it is.
+#[must_use]
+pub fn registrable(name: &str) -> &str {
+    if name.parse::<IpAddr>().is_ok() {
+        return name;
+    }
+    psl::domain_str(name).unwrap_or(name)
+}
+
 /// Names under a public suffix (`*.co.uk`, `*.github.io`) belong to strangers. A suffix that no list knows counts as one
 /// only where it is a single label, so that names of a company's own network can be listed.
 fn subdomains(name: &str) -> Result<HostPattern, Wrong> {
@@ -225,6 +235,14 @@ mod tests {
         assert_eq!(name("xn--bcher-kva.example"), "xn--bcher-kva.example");
         assert_eq!(name("a_b.example"), "a_b.example");
         assert_eq!(name("api。example。com"), "api.example.com");
+    }
+
+    #[test]
+    fn names_of_one_owner_have_one_registrable_part() {
+        assert_eq!(registrable("a.b.example.co.uk"), "example.co.uk");
+        assert_eq!(registrable("me.github.io"), "me.github.io");
+        assert_eq!(registrable("93.184.216.34"), "93.184.216.34");
+        assert_eq!(registrable("localhost"), "localhost");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::host::{self, Host};
 use super::index::PathIndex;
-use super::model::{HostPattern, Network, Place, Rule, TlsMode};
+use super::model::{HostPattern, Network, NetworkMode, Place, Rule, TlsMode};
 use super::path::{self, Shape};
 
 /// How a request would travel.
@@ -104,6 +104,24 @@ pub fn url_fits(network: &Network, url_bytes: usize) -> Result<(), Denial> {
             network.url_bytes
         ),
     })
+}
+
+/// Whether `network.mode: report` lets a denied request pass all the same: only what no rule names, or what a rule lists
+/// under another method or path. Ports still hold: an unlisted host is reached on those of HTTP and HTTPS only.
+#[must_use]
+pub fn only_reported(network: &Network, request: &Request<'_>, denial: &Denial) -> bool {
+    if network.mode != NetworkMode::Report {
+        return false;
+    }
+    match denial.code {
+        "host-not-allowed" => matches!(
+            (request.scheme, request.port),
+            (Scheme::Http, 80) | (Scheme::Https, 443)
+        ),
+        // The rule that came nearest lists the port, and clear text where it is spoken.
+        "method-not-allowed" | "path-not-allowed" => true,
+        _ => false,
+    }
 }
 
 /// The rules of one policy, indexed by host: a verdict takes microseconds also under thousands of rules.

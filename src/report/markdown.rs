@@ -25,6 +25,7 @@ pub fn draw(facts: &Facts) -> String {
     findings(&mut page, facts);
     claims(&mut page, facts);
     notes(&mut page, facts);
+    suggested(&mut page, facts);
     bounded(page)
 }
 
@@ -241,6 +242,19 @@ fn notes(page: &mut String, facts: &Facts) {
         );
     }
     line(page, &format!("\ntagout {}", facts.version));
+}
+
+/// The text comes from the YAML serialiser, of hosts, methods and paths that the policy's own readers took: nothing in it can
+/// end the fence.
+fn suggested(page: &mut String, facts: &Facts) {
+    let Some(policy) = &facts.suggested_policy else {
+        return;
+    };
+    line(
+        page,
+        "\n### A policy that would allow what the agent asked for\n",
+    );
+    line(page, &sanitize::fence(policy, "yaml"));
 }
 
 fn line(page: &mut String, text: &str) {

@@ -37,6 +37,9 @@ pub struct Facts {
     pub findings: Vec<FindingFact>,
     /// What the egress refused, and what the broker left out.
     pub network: Vec<Denied>,
+    /// The smallest policy that would allow what the agent asked for, where the policy in force only reports.
+    #[serde(default)]
+    pub suggested_policy: Option<String>,
     /// What the model cost.
     pub bill: Option<Bill>,
     /// What was not enforced or not looked at, a sentence each.

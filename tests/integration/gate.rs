@@ -151,10 +151,18 @@ fn facts(event: &Event) -> Facts {
 }
 
 fn judge_with(event: &Event, change: impl FnOnce(&mut Facts)) -> Result<Admitted, Refusal> {
-    let addressed = gate::address(event, &policy()).expect("addressed to us");
+    judge_under(&policy(), event, change)
+}
+
+fn judge_under(
+    policy: &model::Policy,
+    event: &Event,
+    change: impl FnOnce(&mut Facts),
+) -> Result<Admitted, Refusal> {
+    let addressed = gate::address(event, policy).expect("addressed to us");
     let mut facts = facts(event);
     change(&mut facts);
-    gate::admit(addressed, &policy(), &facts)
+    gate::admit(addressed, policy, &facts)
 }
 
 fn refused_with(event: &Event, change: impl FnOnce(&mut Facts)) -> Code {
@@ -396,6 +404,25 @@ fn whoever_starts_a_rerun_is_asked_too_and_counts_as_requester() {
         facts.runner.triggering_actor = None;
     });
     assert_eq!(code, Code::RerunActorUnknown);
+}
+
+#[test]
+fn no_comment_starts_a_run_that_only_reports() {
+    let mut open = policy();
+    open.network.mode = model::NetworkMode::Report;
+    let event = event(&payload("/tagout fix"));
+    let refusal = judge_under(&open, &event, |_| {}).unwrap_err();
+    assert_eq!(refusal.code(), Code::ReportMode);
+    assert!(refusal.answered());
+    // The permission is still asked first.
+    let refusal = judge_under(&open, &event, |facts| {
+        facts.answers[0] = standing("octocat", 1, "read");
+    })
+    .unwrap_err();
+    assert_eq!(refusal.code(), Code::PermissionTooLow);
+    assert!(judge_under(&policy(), &event, |_| {}).is_ok());
+    let by_clock = scheduled("17 4 * * 1");
+    assert!(judge_under(&open, &by_clock, |_| {}).is_ok());
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! How much each host may be asked and sent in one run.
-//! What is over must never be cut short and sent: it is refused before, or ends the request.
+//! How much each host may be asked and sent in one run. All names under one wildcard share one budget: many names must not
+//! carry more than one. What is over must never be cut short and sent: it is refused before, or ends the request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,13 @@ pub(super) const HOSTS_MAX: usize = 512;
 pub(super) struct Budgets {
     requests: u64,
     upload_bytes: u64,
-    hosts: Mutex<HashMap<String, Arc<Used>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    hosts: HashSet<String>,
+    used: HashMap<String, Arc<Used>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,13 +52,14 @@ impl Budgets {
         Self {
             requests,
             upload_bytes,
-            hosts: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
     /// Counts a request and the bytes that are known before it is sent: URL, headers, and the body where its length tells.
-    pub(super) fn begin(&self, host: &str, known_bytes: u64) -> Result<Meter, Spent> {
-        let used = self.of(host)?;
+    /// `shared` is whose budget it is: the host of the rule, which for a wildcard is that of all names under it.
+    pub(super) fn begin(&self, shared: &str, host: &str, known_bytes: u64) -> Result<Meter, Spent> {
+        let used = self.of(shared, host)?;
         if used.requests.fetch_add(1, Ordering::Relaxed) >= self.requests {
             return Err(Spent::Requests);
         }
@@ -69,16 +76,19 @@ impl Budgets {
         }
     }
 
-    fn of(&self, host: &str) -> Result<Arc<Used>, Spent> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = hosts.get(host) {
+    fn of(&self, shared: &str, host: &str) -> Result<Arc<Used>, Spent> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.hosts.contains(host) {
+            if known.hosts.len() >= HOSTS_MAX {
+                return Err(Spent::Hosts);
+            }
+            known.hosts.insert(host.to_owned());
+        }
+        if let Some(used) = known.used.get(shared) {
             return Ok(Arc::clone(used));
         }
-        if hosts.len() >= HOSTS_MAX {
-            return Err(Spent::Hosts);
-        }
         let used = Arc::<Used>::default();
-        hosts.insert(host.to_owned(), Arc::clone(&used));
+        known.used.insert(shared.to_owned(), Arc::clone(&used));
         Ok(used)
     }
 }
@@ -138,16 +148,16 @@ mod tests {
     #[test]
     fn requests_and_bytes_are_counted_per_host() {
         let budgets = Budgets::new(2, 100);
-        assert_eq!(budgets.begin("a", 60).unwrap().sent(), 60);
-        assert_eq!(budgets.begin("a", 41).unwrap_err(), Spent::Upload);
-        assert_eq!(budgets.begin("a", 1).unwrap_err(), Spent::Requests);
-        assert!(budgets.begin("b", 100).is_ok());
+        assert_eq!(budgets.begin("a", "a", 60).unwrap().sent(), 60);
+        assert_eq!(budgets.begin("a", "a", 41).unwrap_err(), Spent::Upload);
+        assert_eq!(budgets.begin("a", "a", 1).unwrap_err(), Spent::Requests);
+        assert!(budgets.begin("b", "b", 100).is_ok());
     }
 
     #[test]
     fn a_body_over_the_budget_is_cut() {
         let budgets = Budgets::new(2, 100);
-        let meter = budgets.begin("a", 10).unwrap();
+        let meter = budgets.begin("a", "a", 10).unwrap();
         assert!(meter.charge(90));
         assert!(!meter.was_cut());
         assert!(!meter.charge(1));
@@ -156,12 +166,25 @@ mod tests {
     }
 
     #[test]
+    fn names_under_one_wildcard_share_its_budget() {
+        let budgets = Budgets::new(3, 100);
+        assert!(budgets.begin("*.x", "a.x", 60).is_ok());
+        assert_eq!(budgets.begin("*.x", "b.x", 60).unwrap_err(), Spent::Upload);
+        assert!(budgets.begin("*.x", "c.x", 40).is_ok());
+        assert_eq!(budgets.begin("*.x", "d.x", 0).unwrap_err(), Spent::Requests);
+    }
+
+    #[test]
     fn number_of_hosts_is_bounded() {
         let budgets = Budgets::new(2, 100);
         for name in 0..HOSTS_MAX {
-            assert!(budgets.begin(&name.to_string(), 1).is_ok());
+            assert!(
+                budgets
+                    .begin(&name.to_string(), &name.to_string(), 1)
+                    .is_ok()
+            );
         }
-        assert_eq!(budgets.begin("one-more", 1).unwrap_err(), Spent::Hosts);
-        assert!(budgets.begin("0", 1).is_ok());
+        assert_eq!(budgets.begin("0", "one-more", 1).unwrap_err(), Spent::Hosts);
+        assert!(budgets.begin("0", "0", 1).is_ok());
     }
 }

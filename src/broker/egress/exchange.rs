@@ -23,7 +23,8 @@ use super::sending::{Came, Going, Through, forward, url_bytes};
 use super::target::{self, Target};
 use super::ticket::Ticket;
 use super::upgrade;
-use crate::policy::model::{AuthMode, Credential, NetworkMode, Place, Rule};
+use crate::policy::host;
+use crate::policy::model::{AuthMode, Credential, Place, Rule};
 use crate::policy::verdict::{self, Denial, Scheme, Verdict};
 
 /// Answers one request. Refusals are answers too, so this never fails.
@@ -89,6 +90,9 @@ async fn pass(
     let (mut parts, body) = request.into_parts();
     let client = parts.extensions.remove::<OnUpgrade>();
     let target = read(road, arrival, &mut parts, ticket)?;
+    if !road.log.holds() {
+        return Err(Stop::unlogged());
+    }
     let path = parts.uri.path();
     if let Some(model) = &road.model
         && model.lives_at(target.scheme, &target.host, target.port)
@@ -170,6 +174,8 @@ pub(super) struct Grant<'a> {
     pub(super) keep_auth: bool,
     websocket: bool,
     credential: Option<&'a Credential>,
+    /// Whose budget it uses.
+    pub(super) budget: String,
 }
 
 impl<'a> Grant<'a> {
@@ -186,6 +192,7 @@ impl<'a> Grant<'a> {
             keep_auth: rule.auth == AuthMode::Pass,
             websocket: rule.websocket,
             credential: rule.credential.as_ref(),
+            budget: rule.host.to_string(),
         }
     }
 }
@@ -212,16 +219,7 @@ fn judge<'a>(road: &'a Road, target: &Target, parts: &Parts) -> Result<Grant<'a>
         ));
     }
     let network = road.judge.network();
-    let reported = network.mode == NetworkMode::Report
-        && matches!(
-            denial.code,
-            "host-not-allowed" | "method-not-allowed" | "path-not-allowed"
-        )
-        && matches!(
-            (target.scheme, target.port),
-            (Scheme::Http, 80) | (Scheme::Https, 443)
-        );
-    if reported {
+    if verdict::only_reported(network, &request, &denial) {
         return Ok(Grant {
             decision: Decision::Report,
             code: Some(denial.code),
@@ -230,6 +228,8 @@ fn judge<'a>(road: &'a Road, target: &Target, parts: &Parts) -> Result<Grant<'a>
             keep_auth: false,
             websocket: false,
             credential: None,
+            // Nobody chose these names: all that one owner can make up share a budget.
+            budget: host::registrable(&target.host).to_owned(),
         });
     }
     Err(Stop::Deny(denial))

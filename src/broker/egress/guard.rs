@@ -13,8 +13,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::head::{self, Framing, Violation};
 
-/// Bytes that are read from the socket at once.
-const READ_BYTES: usize = 16 << 10;
+/// Bytes that are read from the socket at once: few while little comes, for a crowd of idle connections must fit into memory.
+const READ_BYTES_MIN: usize = 1 << 10;
+/// The same where much comes.
+const READ_BYTES_MAX: usize = 64 << 10;
 
 /// What the guard tells the service: the head that it replaced, and what the service tells the guard.
 #[derive(Debug, Default)]
@@ -66,6 +68,8 @@ pub(super) struct Guarded<S> {
     /// How far an unfinished head or trailer section was searched for its end, from `checked`.
     scanned: usize,
     state: State,
+    /// How much is read at once.
+    read_bytes: usize,
     notes: Arc<Notes>,
 }
 
@@ -79,6 +83,7 @@ impl<S> Guarded<S> {
             checked: 0,
             scanned: 0,
             state: State::Head,
+            read_bytes: READ_BYTES_MIN,
             notes: Arc::clone(&notes),
         };
         guarded.start();
@@ -217,10 +222,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 // The answer to the replaced head closes the connection; an end of file here would cancel that answer.
                 return Poll::Pending;
             }
-            this.buffer.reserve(READ_BYTES);
+            this.buffer.reserve(this.read_bytes);
             let reading = std::pin::pin!(this.inner.read_buf(&mut this.buffer));
-            if ready!(reading.poll(cx))? == 0 {
+            let count = ready!(reading.poll(cx))?;
+            if count == 0 {
                 return Poll::Ready(Ok(()));
+            }
+            if count >= this.read_bytes {
+                this.read_bytes = (this.read_bytes * 4).min(READ_BYTES_MAX);
             }
             this.check()?;
         }

@@ -191,7 +191,13 @@ fn request_line(line: &[u8]) -> Result<(&str, &str), Violation> {
         && target.bytes().all(|byte| {
             byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>' | b'"' | b'`')
         });
-    if !is_token(method) || !target_is_plain || !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
+    // The server behind would refuse other targets by itself, without a word of ours and without a line in the log.
+    let target_is_read = hyper::Uri::try_from(target).is_ok();
+    if !is_token(method)
+        || !target_is_plain
+        || !target_is_read
+        || !matches!(version, "HTTP/1.1" | "HTTP/1.0")
+    {
         return Err(REQUEST_LINE);
     }
     Ok((method, target))
@@ -317,6 +323,10 @@ mod tests {
                 "request-line-invalid",
             ),
             ("GET /\r\nHost: a.example\r\n\r\n", "request-line-invalid"),
+            (
+                "GET http://127.0.0.1%00/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+                "request-line-invalid",
+            ),
             ("\r\n", "request-line-invalid"),
             (
                 "GET / HTTP/1.1\r\nHost: a.example\r\n folded\r\n\r\n",

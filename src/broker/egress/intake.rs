@@ -115,7 +115,7 @@ pub(super) async fn serve(
         Ok(Err(_)) | Err(_) => First::Incomplete,
     };
     match first {
-        First::Tls(hello) => tls(road, stream, read, bound, hello).await,
+        First::Tls(hello) => Box::pin(tls(road, stream, read, bound, hello)).await,
         First::Http => {
             let refused = (via == Via::Connect && bound.port != 80).then(|| {
                 deny(
@@ -132,7 +132,7 @@ pub(super) async fn serve(
                 h2: false,
                 notes: None,
             };
-            serve_h1(road, arrival, stream, read).await;
+            Box::pin(serve_h1(road, arrival, stream, read)).await;
         }
         First::Other => {
             note(&road, &bound, "protocol-unknown");
@@ -181,7 +181,7 @@ async fn tls(road: Arc<Road>, stream: TcpStream, read: BytesMut, bound: Bound, h
         && let Way::Tunnel(rule) = road.judge.road(&bound.host, bound.port)
     {
         let rule = rule.clone();
-        tunnel::pass(&road, stream, read, &bound, &rule).await;
+        Box::pin(tunnel::pass(&road, stream, read, &bound, &rule)).await;
         return;
     }
     let name = hello
@@ -198,7 +198,8 @@ async fn tls(road: Arc<Road>, stream: TcpStream, read: BytesMut, bound: Bound, h
     });
     let Ok(Ok(stream)) = tokio::time::timeout(TLS_WAIT, accept).await else {
         // A client that keeps roots of its own does not know the run's CA; the report must be able to say so.
-        note(&road, &bound, "tls-client-refused");
+        let code = refused.map_or("tls-client-refused", |stop| stop.code());
+        note(&road, &bound, code);
         return;
     };
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -211,9 +212,9 @@ async fn tls(road: Arc<Road>, stream: TcpStream, read: BytesMut, bound: Bound, h
         notes: None,
     };
     if h2 {
-        serve_h2(road, arrival, stream).await;
+        Box::pin(serve_h2(road, arrival, stream)).await;
     } else {
-        serve_h1(road, arrival, stream, BytesMut::new()).await;
+        Box::pin(serve_h1(road, arrival, stream, BytesMut::new())).await;
     }
 }
 
@@ -248,7 +249,11 @@ where
     arrival.notes = Some(notes);
     let arrival = Arc::new(arrival);
     let service = service_fn(move |request| {
-        exchange::answer(Arc::clone(&road), Arc::clone(&arrival), request)
+        Box::pin(exchange::answer(
+            Arc::clone(&road),
+            Arc::clone(&arrival),
+            request,
+        ))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -268,7 +273,11 @@ where
 {
     let arrival = Arc::new(arrival);
     let service = service_fn(move |request| {
-        exchange::answer(Arc::clone(&road), Arc::clone(&arrival), request)
+        Box::pin(exchange::answer(
+            Arc::clone(&road),
+            Arc::clone(&arrival),
+            request,
+        ))
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -270,10 +270,14 @@ impl Handle {
         &self.placeholders
     }
 
-    /// Becomes readable when the process is gone: for a caller that polls.
-    #[must_use]
-    pub fn watch(&self) -> BorrowedFd<'_> {
-        self.line.as_fd()
+    /// A line that becomes readable when the process is gone, for a caller that waits for more than one thing; not blocking.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn life(&self) -> io::Result<UnixStream> {
+        let line = self.line.try_clone()?;
+        line.set_nonblocking(true)?;
+        Ok(line)
     }
 
     /// Whether the process is gone, and how. Gone before `finish` means that the run must end.
@@ -310,6 +314,10 @@ impl Handle {
         if let Some(status) = self.ended().map_err(EgressError::Talk)? {
             return Err(EgressError::Refused(format!("it ended early, {status}")));
         }
+        // Whoever watched the line shares this flag.
+        self.line
+            .set_nonblocking(false)
+            .map_err(EgressError::Talk)?;
         self.line
             .shutdown(Shutdown::Write)
             .map_err(EgressError::Talk)?;

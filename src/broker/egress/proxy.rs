@@ -52,7 +52,15 @@ async fn greet(road: Arc<Road>, mut stream: TcpStream) -> io::Result<()> {
         stream.read_u8().await?;
         let greeting = tokio::time::timeout(HEAD_WAIT, socks::greet(&road, &mut stream)).await;
         let bound = greeting.map_err(io::Error::from)??;
-        intake::serve(road, stream, BytesMut::new(), bound, Via::Connect).await;
+        // What comes later is put on the heap when it comes: a crowd that only connects must stay small.
+        Box::pin(intake::serve(
+            road,
+            stream,
+            BytesMut::new(),
+            bound,
+            Via::Connect,
+        ))
+        .await;
         return Ok(());
     }
     let mut read = BytesMut::new();
@@ -66,7 +74,7 @@ async fn greet(road: Arc<Road>, mut stream: TcpStream) -> io::Result<()> {
                 h2: false,
                 notes: None,
             };
-            intake::serve_h1(road, arrival, stream, read).await;
+            Box::pin(intake::serve_h1(road, arrival, stream, read)).await;
             return Ok(());
         }
         let waited = tokio::time::timeout(HEAD_WAIT, connect_head(&mut stream, &mut read)).await;
@@ -77,7 +85,7 @@ async fn greet(road: Arc<Road>, mut stream: TcpStream) -> io::Result<()> {
                 stream
                     .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
                     .await?;
-                intake::serve(road, stream, read, bound, Via::Connect).await;
+                Box::pin(intake::serve(road, stream, read, bound, Via::Connect)).await;
                 return Ok(());
             }
             Connect::NoPassword => {

@@ -61,6 +61,11 @@ impl Stop {
         }
     }
 
+    /// Nothing passes that the log cannot hold.
+    pub(super) fn unlogged() -> Self {
+        Self::fail("log-broken", "the log of this run cannot be written")
+    }
+
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Bad { code, .. } | Self::Fail { code, .. } => code,

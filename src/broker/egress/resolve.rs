@@ -61,6 +61,11 @@ impl Names {
     }
 
     /// The addresses of a host that may be dialled, in the resolver's order. `host` is in its one spelling.
+    ///
+    /// One bad address among good ones condemns the name: a name that leads into a private network once in a while is not
+    /// what the policy's author had in mind, and which of them is dialled must not be a matter of luck. A NAT64 address is
+    /// passed over instead where another one is left: DNS64 (RFC 6147) adds one to every name that has only IPv4, and
+    /// it is never dialled either way.
     pub(super) async fn look_up(
         &self,
         host: &str,
@@ -71,8 +76,11 @@ impl Names {
         if addresses.is_empty() {
             return Err(NoRoad::NoAddress);
         }
+        let translated = |address: &IpAddr| address::class_of(*address) == Class::Nat64;
+        let only_translated = addresses.iter().all(translated);
         addresses
             .into_iter()
+            .filter(|address| only_translated || !translated(address))
             .map(|address| self.check(address, port, reach))
             .collect()
     }
@@ -94,7 +102,6 @@ impl Names {
         }
     }
 
-    /// One bad address among good ones condemns the name: which of them is dialled must not be a matter of luck.
     fn check(&self, ip: IpAddr, port: u16, reach: Reach) -> Result<Checked, NoRoad> {
         let class = address::class_of(ip);
         let private = reach == Reach::Private;
@@ -166,6 +173,23 @@ mod tests {
             Err(NoRoad::Refused("private"))
         );
         assert!(look_up(&["93.184.216.34", "10.0.0.1"], Reach::Private).is_ok());
+    }
+
+    #[test]
+    fn translated_address_is_passed_over_and_never_dialled() {
+        let found = look_up(&["64:ff9b::5db8:d822", "93.184.216.34"], Reach::Public).unwrap();
+        let dialled: Vec<IpAddr> = found.iter().map(|one| one.address.ip()).collect();
+        assert_eq!(dialled, ["93.184.216.34".parse::<IpAddr>().unwrap()]);
+        // Alone, or beside what condemns the name, it is refused.
+        for (addresses, class) in [
+            (&["64:ff9b::5db8:d822"][..], "NAT64"),
+            (&["64:ff9b::a00:1", "10.0.0.1"][..], "private"),
+        ] {
+            assert_eq!(
+                look_up(addresses, Reach::Public),
+                Err(NoRoad::Refused(class))
+            );
+        }
     }
 
     #[test]

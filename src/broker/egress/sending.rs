@@ -78,7 +78,7 @@ pub(super) async fn forward(
     } = going;
     let known_body = body.size_hint().exact().unwrap_or(0);
     let known = url_bytes(&parts) as u64 + headers::wire_bytes(&parts.headers) + known_body;
-    let meter = Arc::new(begin(road, grant.at, &target.host, known)?);
+    let meter = Arc::new(begin(road, grant.at, &grant.budget, &target.host, known)?);
     ticket.meter(Arc::clone(&meter));
     headers::clean_request(&mut parts.headers, grant.keep_auth);
     parts.headers.extend(credential);
@@ -145,9 +145,15 @@ pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Stop> {
     }
 }
 
-pub(super) fn begin(road: &Road, at: &Place, host: &str, known: u64) -> Result<Meter, Stop> {
+pub(super) fn begin(
+    road: &Road,
+    at: &Place,
+    shared: &str,
+    host: &str,
+    known: u64,
+) -> Result<Meter, Stop> {
     road.budgets
-        .begin(host, known)
+        .begin(shared, host, known)
         .map_err(|which| spent(which, at))
 }
 

@@ -31,14 +31,15 @@ use super::scrub::Needles;
 use super::setup::{EgressSetup, Proxy, ProxyAuth, SETUP_BYTES_MAX, random_hex};
 use super::upstream::Upstreams;
 use super::{door, lockdown, proxy, roots};
+use crate::console;
 use crate::policy::verdict::Judge;
 
 /// Threads that serve.
 const WORKERS: usize = 2;
 /// Threads that wait for the system's resolver.
 const LOOKUPS_AT_ONCE_MAX: usize = 16;
-/// Most connections of programs at a time; the next ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
+/// Most connections of programs at a time, each with up to some 20 KiB; the next ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 2048;
 /// Descriptors that are asked for.
 const DESCRIPTORS_WANTED: u64 = 16_384;
 /// How often unused connections are looked through.
@@ -73,7 +74,8 @@ fn run(line: &UnixStream) -> Result<(), EgressError> {
         .try_clone_to_owned()
         .map(File::from)
         .map_err(EgressError::Start)?;
-    let log = Arc::new(Log::new(log));
+    let log =
+        Arc::new(Log::new(log).or(Err(EgressError::Message("there is no room for the log")))?);
     let made = make(setup, Arc::clone(&log))?;
     lockdown::lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,6 +198,7 @@ async fn serve(
         }
     });
     let ca = made.ca;
+    let log = Arc::clone(&made.road.log);
     answer(
         line,
         &Answer::Ready {
@@ -204,7 +207,13 @@ async fn serve(
             proxy,
         },
     )?;
-    caller_gone(line).await
+    tokio::select! {
+        gone = caller_gone(line) => gone,
+        () = log.broken() => {
+            console::notice("tagout: the egress ends, for its log cannot be written");
+            Err(EgressError::Message("the log cannot be written"))
+        }
+    }
 }
 
 /// Waits until the caller closes its end, by its will or by its death.

@@ -53,7 +53,16 @@ async fn carry(
     rule: &Rule,
     ticket: &mut Ticket,
 ) -> Result<(), Stop> {
-    let meter = Arc::new(begin(road, &rule.at, &bound.host, read.len() as u64)?);
+    if !road.log.holds() {
+        return Err(Stop::unlogged());
+    }
+    let meter = Arc::new(begin(
+        road,
+        &rule.at,
+        &rule.host.to_string(),
+        &bound.host,
+        read.len() as u64,
+    )?);
     ticket.meter(Arc::clone(&meter));
     let reach = if rule.private {
         Reach::Private

@@ -16,13 +16,16 @@ use crate::event::{Event, PAYLOAD_BYTES_MAX};
 use crate::gate::{self, Admitted, Base, Runner, refusal::Refusal};
 use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
-use crate::policy::model::Policy;
+use crate::policy::model::{NetworkMode, Policy};
 use crate::policy::parse;
 
 /// Where the policy lies in a commit.
 pub const POLICY_FILE: &str = ".github/tagout.yml";
 /// Largest policy file that is read, in bytes.
 pub const POLICY_BYTES_MAX: u64 = 256 * 1024;
+
+/// What the report and the pull request say of such a run.
+const ONLY_REPORTED: &str = "network.mode of the policy is report: what no rule allows was let pass to public addresses and only written down";
 
 /// A policy, and the digest of the text that it was read from (of nothing, where the defaults hold).
 #[derive(Debug)]
@@ -231,6 +234,9 @@ fn admit(record: &mut Record, admitted: &Admitted, trusted: &Trusted) -> Result<
     request.base_branch = Some(admitted.base_branch().to_owned());
     request.base_commit = Some(admitted.base_commit().to_string());
     request.policy_digest = Some(trusted.digest.to_string());
+    if trusted.policy.network.mode == NetworkMode::Report {
+        record.facts.notes.push(ONLY_REPORTED.to_owned());
+    }
     let withheld = admitted.withheld().len();
     if withheld > 0 {
         record.facts.notes.push(format!(

@@ -24,6 +24,7 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::names::{Level, Secret};
 use crate::outcome::Outcome;
+use crate::policy::model::NetworkMode;
 use crate::report::{AgentFacts, Bill, Walls};
 use crate::sanitize;
 use crate::wire::{Denied, Network, Plan, Wall, WallsReport};
@@ -83,11 +84,17 @@ pub async fn work(
     patterns::resolve(&mut plan)
         .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
     let door = egress.as_mut().and_then(Handle::take_door);
+    let life = egress
+        .as_ref()
+        .map(Handle::life)
+        .transpose()
+        .map_err(|error| End::internal("egress-failed", &error))?;
     let began = Instant::now();
     let mut claims = agents::Claims::new(&prepared);
     let ended = inside::raise(
         &plan,
         door,
+        life,
         asked.trusted.policy.limits.output_bytes,
         |stream, line| {
             if !claims.hear(stream == Stream::Out, line) {
@@ -107,6 +114,9 @@ pub async fn work(
         claimed_summary: claims.summary().map(str::to_owned),
     };
     tell(&ended, &requests, record)?;
+    if asked.trusted.policy.network.mode == NetworkMode::Report {
+        record.facts.suggested_policy = denials::suggested_policy(requests.iter());
+    }
     judge_end(&ended.report, claims.limit())?;
     let changeset = collect_changes(&space, &ended, asked, record)?;
     Ok(Worked {
@@ -128,9 +138,11 @@ async fn probe(asked: &Asked, record: &mut Record) -> Result<(), End> {
         network: Network::None,
         bound_output: false,
     });
-    let ended = inside::raise(&plan, None, 64 * 1024, |_, line| console::notice(line))
-        .await
-        .map_err(|error| launcher_failed(&error))?;
+    let ended = inside::raise(&plan, None, None, 64 * 1024, |_, line| {
+        console::notice(line)
+    })
+    .await
+    .map_err(|error| launcher_failed(&error))?;
     record.say("walls", Source::Broker, &ended.report)?;
     match ended.report.level {
         Some(level) if level >= asked.trusted.policy.require => Ok(()),
@@ -144,6 +156,7 @@ async fn probe(asked: &Asked, record: &mut Record) -> Result<(), End> {
 fn launcher_failed(error: &InsideError) -> End {
     match error {
         InsideError::Stopped(_) => End::of(Outcome::AgentFailed, "stopped", error),
+        InsideError::EgressGone => End::internal("egress-died", error),
         InsideError::Start(_)
         | InsideError::Plan(_)
         | InsideError::NoReport(_)

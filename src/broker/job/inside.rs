@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{ExitStatus, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -36,6 +37,9 @@ pub enum InsideError {
     /// Somebody stopped us.
     #[error("stopped by {0}; nothing is proposed")]
     Stopped(&'static str),
+    /// The road out is gone; nothing inside may go on without its judge.
+    #[error("the egress process ended before the run did")]
+    EgressGone,
     /// The launcher ended without a report.
     #[error("the launcher of the walls ended without a report ({0})")]
     NoReport(ExitStatus),
@@ -82,12 +86,14 @@ pub enum Stream {
 /// Raises the walls as planned, runs the plan's commands in them and hands each line of output to `heard`.
 ///
 /// Output beyond `output_bytes_max` is read and counted, not passed on: a full pipe must not stop what is inside.
+/// `egress` becomes readable when the egress process is gone, which ends everything inside.
 ///
 /// # Errors
-/// When the launcher cannot be started or leaves no report.
+/// When the launcher cannot be started or leaves no report, or the egress ends first.
 pub async fn raise(
     plan: &Plan,
     door: Option<OwnedFd>,
+    egress: Option<UnixStream>,
     output_bytes_max: u64,
     mut heard: impl FnMut(Stream, &str),
 ) -> Result<Ended, InsideError> {
@@ -108,7 +114,7 @@ pub async fn raise(
         hand_over(plan_write.into(), text),
         read_report(report_read.into()),
         lines.follow(stdout, stderr, &mut heard),
-        end(&mut child),
+        end(&mut child, egress),
     );
     let status = ended?;
     let report = report.map_err(InsideError::Read)?;
@@ -124,17 +130,28 @@ pub async fn raise(
 }
 
 /// Waits for the launcher. Whoever stops us stops everything inside: the tree dies with its launcher.
-async fn end(child: &mut Child) -> Result<ExitStatus, InsideError> {
+async fn end(child: &mut Child, egress: Option<UnixStream>) -> Result<ExitStatus, InsideError> {
+    let egress = egress
+        .map(tokio::net::UnixStream::from_std)
+        .transpose()
+        .map_err(InsideError::Start)?;
+    let gone = async {
+        match &egress {
+            Some(line) => line.readable().await.map(drop),
+            None => std::future::pending().await,
+        }
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(InsideError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(InsideError::Start)?;
     let stopped = tokio::select! {
         status = child.wait() => return status.map_err(InsideError::Read),
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => InsideError::Stopped("SIGTERM"),
+        _ = interrupt.recv() => InsideError::Stopped("SIGINT"),
+        _ = gone => InsideError::EgressGone,
     };
     child.start_kill().map_err(InsideError::Read)?;
     child.wait().await.map_err(InsideError::Read)?;
-    Err(InsideError::Stopped(stopped))
+    Err(stopped)
 }
 
 fn mapping(parent_fd: OwnedFd, child_fd: i32) -> FdMapping {

@@ -260,6 +260,7 @@ fn facts(args: &JobArgs, surroundings: &Surroundings, arrangement: Arrangement) 
         changes: Vec::new(),
         findings: Vec::new(),
         network: Vec::new(),
+        suggested_policy: None,
         bill: None,
         notes: Vec::new(),
         journal: None,

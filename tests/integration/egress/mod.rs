@@ -8,8 +8,12 @@
 mod addresses;
 mod credentials;
 mod door;
+mod hostile;
 mod limits;
+mod logged;
+mod mismatch;
 mod model;
+mod namespace;
 mod origin;
 mod road;
 mod smuggling;

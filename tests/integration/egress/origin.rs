@@ -50,15 +50,20 @@ pub(crate) struct Origin {
 impl Origin {
     /// Serves TLS under these names.
     pub(crate) fn tls(names: &[&str]) -> Self {
-        Self::start(Some(names))
+        Self::start(Some(names), &[b"h2", b"http/1.1"])
+    }
+
+    /// The same, without HTTP/2.
+    pub(crate) fn tls_h1(names: &[&str]) -> Self {
+        Self::start(Some(names), &[b"http/1.1"])
     }
 
     /// Serves in clear.
     pub(crate) fn clear() -> Self {
-        Self::start(None)
+        Self::start(None, &[])
     }
 
-    fn start(names: Option<&[&str]>) -> Self {
+    fn start(names: Option<&[&str]>, protocols: &[&[u8]]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -87,7 +92,7 @@ impl Origin {
                         PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
                     )
                     .unwrap();
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             TlsAcceptor::from(Arc::new(config))
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -207,6 +212,19 @@ fn reply(
             Frame::trailers(end),
         ];
         return Response::new(stream(frames.into_iter()));
+    }
+    if let Some(target) = path.strip_prefix("/ok/redirect/") {
+        let mut response = Response::new(full(Bytes::new()));
+        *response.status_mut() = hyper::StatusCode::FOUND;
+        let to = format!("https://{target}/ok/x").parse().unwrap();
+        response.headers_mut().insert("location", to);
+        return response;
+    }
+    if path == "/ok/encoded" {
+        let mut response = Response::new(full(Bytes::from_static(b"\x1f\x8b")));
+        let kind = "gzip".parse().unwrap();
+        response.headers_mut().insert("content-encoding", kind);
+        return response;
     }
     let mut response = Response::new(full(match path {
         "/ok/headers" => Bytes::from(
