@@ -5,13 +5,26 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use rustix::net::{AddressFamily, SocketType};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
 
 use super::error::EgressError;
 
-/// What the system's resolver reads at every lookup, its plug-ins included, and the kernel's random numbers.
-const READABLE: [&str; 7] = [
-    "/etc",
+/// What the system's resolver reads at every lookup, its plug-ins included, and the kernel's random numbers. Of `/etc` only
+/// these files: run as root it holds keys and passwords.
+const READABLE: [&str; 15] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
     "/lib",
     "/lib64",
     "/usr/lib",
@@ -21,7 +34,7 @@ const READABLE: [&str; 7] = [
 ];
 
 /// Calls that no part of the egress makes.
-const REFUSED: [libc::c_long; 22] = [
+const REFUSED: [libc::c_long; 24] = [
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -44,7 +57,19 @@ const REFUSED: [libc::c_long; 22] = [
     libc::SYS_finit_module,
     libc::SYS_kexec_load,
     libc::SYS_memfd_create,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_syslog,
 ];
+
+/// The kinds of sockets that are needed: the road itself, the resolver's questions, its daemons, and the list of interfaces.
+const FAMILIES: [AddressFamily; 4] = [
+    AddressFamily::UNIX,
+    AddressFamily::INET,
+    AddressFamily::INET6,
+    AddressFamily::NETLINK,
+];
+/// The low bits of a socket's type (socket(2)).
+const TYPE_MASK: u64 = 0xf;
 
 /// Locks the calling thread and all that it starts. Call it before the first other thread.
 ///
@@ -74,9 +99,11 @@ fn files() -> Result<(), landlock::RulesetError> {
 
 fn calls() -> Result<(), seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(seccompiler::Error::from)?;
-    let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: Vec<(libc::c_long, Vec<SeccompRule>)> =
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.push((libc::SYS_socket, sockets()?));
     let filter = SeccompFilter::new(
-        rules,
+        rules.into_iter().collect(),
         SeccompAction::Allow,
         SeccompAction::Errno(u32::from(EPERM)),
         arch,
@@ -86,5 +113,114 @@ fn calls() -> Result<(), seccompiler::Error> {
     apply_filter(&program)
 }
 
+/// Sockets of any other family, and raw ones of the internet's.
+fn sockets() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let family = |how: SeccompCmpOp, family: AddressFamily| {
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, how, family.as_raw().into())
+    };
+    let raw = || {
+        let kind = u64::from(SocketType::RAW.as_raw());
+        SeccompCondition::new(
+            1,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(TYPE_MASK),
+            kind,
+        )
+    };
+    let others: Result<Vec<SeccompCondition>, _> = FAMILIES
+        .into_iter()
+        .map(|known| family(SeccompCmpOp::Ne, known))
+        .collect();
+    let mut rules = vec![SeccompRule::new(others?)?];
+    for internet in [AddressFamily::INET, AddressFamily::INET6] {
+        rules.push(SeccompRule::new(vec![
+            family(SeccompCmpOp::Eq, internet)?,
+            raw()?,
+        ])?);
+    }
+    Ok(rules)
+}
+
 /// `EPERM` of errno(3).
 const EPERM: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+    use std::process::Command;
+
+    use rustix::net::{AddressFamily, SocketType, socket};
+
+    const MARK: &str = "TAGOUT_TEST_LOCKED_DOWN";
+
+    #[test]
+    fn a_process_that_locked_itself_down_has_its_sockets_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "broker::egress::lockdown::tests::probes"])
+            .args(["--ignored", "--nocapture", "--test-threads=1"])
+            .env(MARK, folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("1 passed"), "{text}\n{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    #[ignore = "runs only in the process that the test above starts"]
+    fn probes() {
+        let folder = std::env::var_os(MARK).expect("only in a process of its own");
+        let kept = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        super::lock().unwrap();
+        // No files: not to write, not to read, not to list; and no programs.
+        let denied = ErrorKind::PermissionDenied;
+        let file = std::path::Path::new(&folder).join("new");
+        assert_eq!(fs::write(&file, "x").unwrap_err().kind(), denied);
+        assert_eq!(fs::create_dir(&file).unwrap_err().kind(), denied);
+        for path in [
+            "/proc/self/exe",
+            "/proc/self/environ",
+            "/etc/passwd",
+            "/usr/bin/env",
+            "/dev/zero",
+        ] {
+            assert_eq!(fs::read(path).unwrap_err().kind(), denied, "{path}");
+        }
+        for path in ["/", "/etc", "/home", "/tmp", "/proc"] {
+            assert_eq!(fs::read_dir(path).unwrap_err().kind(), denied, "{path}");
+        }
+        let started = Command::new("/bin/true").status();
+        assert_eq!(started.unwrap_err().kind(), denied);
+        // No sockets but those of the road and the resolver.
+        for family in [
+            AddressFamily::PACKET,
+            AddressFamily::VSOCK,
+            AddressFamily::CAN,
+            AddressFamily::BLUETOOTH,
+        ] {
+            let made = socket(family, SocketType::STREAM, None);
+            assert_eq!(made.unwrap_err(), rustix::io::Errno::PERM, "{family:?}");
+        }
+        for family in [AddressFamily::INET, AddressFamily::INET6] {
+            let made = socket(family, SocketType::RAW, None);
+            assert_eq!(made.unwrap_err(), rustix::io::Errno::PERM, "{family:?}");
+        }
+        // And what it needs works: names, dialling, being dialled.
+        assert!(fs::read("/etc/hosts").is_ok());
+        assert!(
+            ("localhost", 80)
+                .to_socket_addrs()
+                .unwrap()
+                .next()
+                .is_some()
+        );
+        let address = kept.local_addr().unwrap();
+        TcpStream::connect(address).unwrap();
+        kept.accept().unwrap();
+        TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    }
+}
