@@ -219,6 +219,73 @@ fn agent_that_changes_nothing_proposes_nothing() {
     assert_eq!(place.git(&["branch", "--list", "tagout/*"]), "");
 }
 
+/// Processes whose command line begins with these bytes, and the number of the one that started each.
+fn running(begin: &[u8]) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        if line.starts_with(begin) {
+            found.extend(parent.map(|parent| (pid, parent)));
+        }
+    }
+    found
+}
+
+#[test]
+fn death_of_the_egress_ends_the_run_at_once() {
+    let place = Place::new();
+    // A number that no other process sleeps for.
+    let seconds = format!("{}", 100_000 + std::process::id());
+    let sleep = format!("sleep\0{seconds}\0");
+    let out = place.out("run");
+    let child = Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args([
+            "run", "--json", "--forge", "local", "--task", "do it", "--out",
+        ])
+        .arg(&out)
+        .args(["--", "sleep", &seconds])
+        .current_dir(place.repo())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", place.out("home"))
+        .env("TMPDIR", place.out(""))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    while running(sleep.as_bytes()).is_empty() {
+        assert!(begun.elapsed().as_secs() < 30, "the agent does not start");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let egress: Vec<(u32, u32)> = running(b"tagout-egress\0")
+        .into_iter()
+        .filter(|(_, parent)| *parent == child.id())
+        .collect();
+    assert_eq!(egress.len(), 1);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(egress[0].0).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let (code, json) = answer(&done);
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (10, Some("egress-died")),
+        "{json}"
+    );
+    assert!(
+        running(sleep.as_bytes()).is_empty(),
+        "nothing inside is left"
+    );
+}
+
 #[test]
 fn failure_of_the_agent_ends_in_6() {
     let place = Place::new();

@@ -278,7 +278,6 @@ fn report_mode_passes_to_public_addresses_only_and_says_so() {
 
 #[test]
 #[ignore = "runs only in the namespace that the test above makes"]
-#[expect(clippy::too_many_lines, reason = "a long list of plain cases")]
 fn report_inside() {
     namespace::assert_inside();
     let inside = listeners(80);

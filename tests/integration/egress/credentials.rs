@@ -63,6 +63,47 @@ fn placeholder_is_swapped_on_the_wire_and_never_comes_back() {
 }
 
 #[test]
+fn a_redirect_takes_no_secret_along_and_an_encoded_answer_does_not_pass() {
+    let origin = Origin::tls(&["origin.test", "other.test"]);
+    let (egress, placeholder) = start(&origin);
+    let header = format!("Authorization: Bearer {placeholder}");
+    // A client that follows with its header: the next hop is judged again.
+    let to = format!("/ok/redirect/other.test:{}", origin.port());
+    let url = origin.url("origin.test", &to);
+    let followed = egress.curl(&["-L", "--location-trusted", "-H", &header, &url]);
+    assert!(
+        followed.body.contains("placeholder-misplaced"),
+        "{followed:?}"
+    );
+    // A client that drops it there is served without it.
+    let plain = egress.curl(&["-L", "-H", &header, &url]);
+    assert!(plain.body.contains("origin"), "{plain:?}");
+    let encoded = origin.url("origin.test", "/ok/encoded");
+    let answer = egress.curl(&["-H", &header, &encoded]);
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(answer.head.contains("x-tagout-failed: answer-encoded"));
+    let seen = origin.seen();
+    let hops: Vec<(&str, bool)> = seen
+        .iter()
+        .map(|seen| {
+            (
+                seen.target.as_str(),
+                seen.headers.contains_key("authorization"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        hops,
+        [
+            (to.as_str(), true),
+            (to.as_str(), true),
+            ("/ok/x", false),
+            ("/ok/encoded", true)
+        ]
+    );
+}
+
+#[test]
 fn an_own_credential_of_the_agent_does_not_leave() {
     let origin = Origin::tls(&["origin.test", "other.test"]);
     let (egress, _) = start(&origin);

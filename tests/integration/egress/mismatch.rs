@@ -107,6 +107,7 @@ fn one_name_in_every_place_passes_in_every_spelling() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a long list of plain cases")]
 fn names_that_differ_are_refused_and_nothing_is_dialled() {
     let origin = Origin::tls(&["origin.test"]);
     let egress = start(&origin);

@@ -15,6 +15,7 @@ mod mismatch;
 mod model;
 mod namespace;
 mod origin;
+mod replayed;
 mod road;
 mod smuggling;
 mod streaming;

@@ -76,6 +76,40 @@ fn trailers_pass() {
 }
 
 #[test]
+fn a_body_is_waited_for_only_where_it_may_go() {
+    let origin = Origin::clear();
+    let egress = open(&origin);
+    let port = origin.port();
+    let say = |path: &str| {
+        let mut stream = TcpStream::connect(egress.address()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        write!(
+            stream,
+            "POST http://origin.test:{port}{path} HTTP/1.1\r\nHost: origin.test:{port}\r\nContent-Length: 3\r\n\
+             Expect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        (stream, line)
+    };
+    let (mut stream, line) = say("/ok/x");
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    stream.write_all(b"abc").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).ok();
+    assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
+    assert_eq!(origin.seen().pop().unwrap().body, 3);
+    let (_, line) = say("/no/x");
+    assert_eq!(line, "HTTP/1.1 403 Forbidden\r\n");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
 fn large_bodies_pass_in_constant_memory() {
     let origin = Origin::tls(&["origin.test"]);
     let egress = open(&origin);
