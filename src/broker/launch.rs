@@ -22,7 +22,7 @@ use crate::console;
 use crate::names::Level;
 use crate::outcome::sandbox_code;
 use crate::policy::defaults::NO_FILE;
-use crate::policy::model::{HostPattern, Policy};
+use crate::policy::model::{HostPattern, NetworkMode, Policy};
 use crate::policy::parse::parse;
 use crate::scratch::Scratch;
 use crate::wire::{Command, Denied, Limits, Network, Plan, WallsReport, Workspace};
@@ -253,7 +253,9 @@ fn road(
     policy: &Policy,
     name: &str,
 ) -> Result<(Network, Placeholders, Option<Road>), LaunchError> {
-    if policy.network.allow.is_empty() && policy.agent.model.is_none() {
+    let network = &policy.network;
+    let closed = network.allow.is_empty() && network.mode == NetworkMode::Enforce;
+    if closed && policy.agent.model.is_none() {
         return Ok((Network::None, Vec::new(), None));
     }
     let scratch = Scratch::new().map_err(LaunchError::Scratch)?;
