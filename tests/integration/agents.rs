@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// Where `.ci/run` puts packages of npm.
-fn modules() -> PathBuf {
+pub(crate) fn modules() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("target")
@@ -18,7 +18,7 @@ fn modules() -> PathBuf {
 }
 
 /// A program of others, or none with a word about it. TAGOUT_TEST_ALL makes its absence a failure.
-fn program(path: &str) -> Option<PathBuf> {
+pub(crate) fn program(path: &str) -> Option<PathBuf> {
     let program = modules().join(path);
     if program.exists() {
         return fs::canonicalize(program).ok();
@@ -36,9 +36,9 @@ fn program(path: &str) -> Option<PathBuf> {
 }
 
 /// `@copilotkit/aimock`, which speaks Responses, Chat and Messages; ended when it is dropped.
-struct Mock {
+pub(crate) struct Mock {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Drop for Mock {
@@ -51,14 +51,20 @@ impl Drop for Mock {
 impl Mock {
     /// Serves a model that calls one tool once, and then says that it is done.
     fn start(server: &Path, folder: &Path, tool: &str, arguments: &Value, more: &[&str]) -> Self {
+        let usage = json!({"prompt_tokens": 7, "completion_tokens": 5, "input_tokens": 7, "output_tokens": 5, "total_tokens": 12});
         let fixture = json!({"fixtures": [
-            {"match": {"hasToolResult": true}, "response": {"content": "It is mended."}},
+            {"match": {"hasToolResult": true}, "response": {"content": "It is mended.", "usage": usage}},
             {"match": {"predicate": null, "userMessage": "calculator", "hasToolResult": false},
-             "response": {"toolCalls": [{"name": tool, "arguments": arguments.to_string()}]}},
+             "response": {"toolCalls": [{"name": tool, "arguments": arguments.to_string()}], "usage": usage}},
         ]});
-        let file = folder.join("fixture.json");
         let text = fixture.to_string().replace("\"predicate\":null,", "");
-        fs::write(&file, text).expect("it can be written");
+        Self::serve(server, folder, &text, more)
+    }
+
+    /// Serves what a fixture says.
+    pub(crate) fn serve(server: &Path, folder: &Path, fixture: &str, more: &[&str]) -> Self {
+        let file = folder.join("fixture.json");
+        fs::write(&file, fixture).expect("it can be written");
         let free = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
@@ -92,7 +98,7 @@ impl Mock {
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let done = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@t.invalid"])
         .args(arguments)

@@ -18,6 +18,7 @@ mod house;
 mod job;
 mod job_github;
 mod local_forge;
+mod model_sdks;
 mod model_traffic;
 mod policy;
 mod sandbox;

@@ -89,7 +89,8 @@ impl Reader {
         {
             self.note(&answer);
         }
-        self.seen
+        // Some gateways write zeros where they did not count. No question and answer costs nothing.
+        self.seen.filter(|usage| usage.total() > 0)
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -209,6 +210,14 @@ mod tests {
         let body = r#"{"usage":{"input_tokens":1,"output_tokens":2}}"#;
         let seen = read(ModelApi::Responses, "application/json", body, 3).unwrap();
         assert_eq!(seen.total(), 3);
+    }
+
+    #[test]
+    fn a_usage_of_nothing_is_no_usage() {
+        let body = r#"{"usage":{"input_tokens":0,"output_tokens":0}}"#;
+        let seen = read(ModelApi::Responses, "application/json", body, 30);
+        assert_eq!(seen, None);
+        assert_eq!(settle(900, 200, seen), 900);
     }
 
     #[test]
