@@ -2,6 +2,8 @@
 //! It must never show a path because it was convenient: what is not listed is not there.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 use super::protect::Protected;
@@ -59,12 +61,8 @@ pub(super) const ETC: &[&str] = &[
     "group",
     "nsswitch.conf",
     "host.conf",
-    "gai.conf",
     "services",
     "protocols",
-    "rpc",
-    "networks",
-    "ethertypes",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
@@ -81,8 +79,6 @@ pub(super) const ETC: &[&str] = &[
     "locale.conf",
     "default/locale",
     "mime.types",
-    "magic",
-    "magic.mime",
     "inputrc",
     "shells",
     "profile",
@@ -91,8 +87,6 @@ pub(super) const ETC: &[&str] = &[
     "ssl/certs",
     "ssl/cert.pem",
     "ssl/openssl.cnf",
-    "ca-certificates",
-    "ca-certificates.conf",
     "pki/tls/certs",
     "pki/tls/cert.pem",
     "pki/tls/openssl.cnf",
@@ -107,7 +101,6 @@ pub(super) const ETC: &[&str] = &[
     "maven/m2.conf",
     "maven/logging",
     "perl",
-    "python3",
     "python3.11",
     "python3.12",
     "python3.13",
@@ -235,14 +228,7 @@ fn system(items: &mut Vec<Item>) {
             Ok(_) | Err(_) => {}
         }
     }
-    for name in ETC {
-        let path = Path::new("/etc").join(name);
-        match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => items.push(bind(&path, &path, Shown::ReadOnly)),
-            Ok(meta) if meta.is_file() => items.push(Item::Copied { path }),
-            Ok(_) | Err(_) => {}
-        }
-    }
+    configuration(items);
     items.push(Item::Link {
         target: "/etc/mtab".into(),
         to: "/proc/mounts".into(),
@@ -259,6 +245,31 @@ fn system(items: &mut Vec<Item>) {
             target: target.into(),
             content: text.into_bytes(),
         });
+    }
+}
+
+/// The listed files and folders of /etc that are there. Its list is read once: most of ours are on no one machine.
+fn configuration(items: &mut Vec<Item>) {
+    let there: BTreeMap<OsString, Option<FileType>> = std::fs::read_dir("/etc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| (entry.file_name(), entry.file_type().ok()))
+        .collect();
+    for name in ETC {
+        let first = name.split('/').next().unwrap_or(name);
+        let Some(kind) = there.get(OsStr::new(first)) else {
+            continue;
+        };
+        let path = Path::new("/etc").join(name);
+        // A symlink is what it leads to, and a path with more than one part is not in the list.
+        let listed = kind.filter(|kind| first == *name && !kind.is_symlink());
+        let kind = listed.or_else(|| std::fs::metadata(&path).ok().map(|meta| meta.file_type()));
+        match kind {
+            Some(kind) if kind.is_dir() => items.push(bind(&path, &path, Shown::ReadOnly)),
+            Some(kind) if kind.is_file() => items.push(Item::Copied { path }),
+            Some(_) | None => {}
+        }
     }
 }
 
