@@ -336,6 +336,10 @@ impl Watch {
                 self.ended.raised = true;
                 self.ended.code = KILLED;
             }
+            // When the outer process fails, the inner one fails too, because it waits in vain.
+            Report::Fault { sentence } if init => {
+                self.fault.get_or_insert(sentence);
+            }
             Report::Fault { sentence } => self.fault = Some(sentence),
             Report::Started { index } => {
                 self.ended.code = KILLED;

@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use super::channel::{Channel, Report};
 use super::doorkeeper::{self, Door};
 use super::init::Init;
-use super::supervisor::{Supervisor, Woken, start};
+use super::supervisor::{Supervisor, Woken, listener, start};
 use super::sweep;
 use super::walls::files::{Rule, Tcp};
 use super::walls::namespaces::{self, Ids};
@@ -67,17 +67,21 @@ pub fn outer(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 {
 fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
     die_with_parent(launcher)?;
     namespaces::map_ids(cast.ids)?;
-    namespaces::name_host()?;
-    namespaces::own_every_address()?;
-    let door = Door::open(cast.plan)?;
+    let (line, their_line) = UnixStream::pair().step("make a line to the first process inside")?;
     let init =
         match sys::clone_process(namespaces::INNER).step("make process and mount namespaces")? {
             Side::Child => {
-                drop(door);
-                sys::leave(inner(cast, to_init, None))
+                drop(line);
+                sys::leave(inner(cast, to_init, Outside::Door(their_line)))
             }
             Side::Parent(init) => init,
         };
+    drop(their_line);
+    let network = namespaces::make_network()?;
+    let door = Door::open(cast.plan)?;
+    // Only now, so that a program finds its road open from the first moment.
+    listener::send(line, network.as_fd()).step("give the network to the first process inside")?;
+    drop(network);
     drop(to_init);
     // It binds the allowed ports, 80 and 443 among them.
     privileges::drop_all(CapabilitySet::NET_BIND_SERVICE)?;
@@ -110,7 +114,7 @@ fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> 
     let init = match sys::clone_process(0).step("start the first process inside")? {
         Side::Child => {
             drop(line);
-            sys::leave(inner(cast, to_init, Some(their_line)))
+            sys::leave(inner(cast, to_init, Outside::Supervisor(their_line)))
         }
         Side::Parent(init) => init,
     };
@@ -150,9 +154,18 @@ fn supervise(mut supervisor: Supervisor, launcher: &Channel, init: Pid) -> io::R
     }
 }
 
+/// Who stands outside of the first process inside, and the line to it.
+#[derive(Debug)]
+enum Outside {
+    /// The keeper of the door, who makes the network meanwhile and sends it.
+    Door(UnixStream),
+    /// The supervisor, who waits for the listener.
+    Supervisor(UnixStream),
+}
+
 /// The first process inside, from its first step to its last; the answer is for `_exit`.
-fn inner(cast: &Cast<'_>, channel: Channel, line: Option<UnixStream>) -> i32 {
-    if let Err(fault) = raise(cast, &channel, line) {
+fn inner(cast: &Cast<'_>, channel: Channel, outside: Outside) -> i32 {
+    if let Err(fault) = raise(cast, &channel, outside) {
         let sentence = fault.sentence();
         drop(channel.send(&Report::Fault { sentence }));
         return 1;
@@ -167,25 +180,31 @@ fn inner(cast: &Cast<'_>, channel: Channel, line: Option<UnixStream>) -> i32 {
 }
 
 /// The order is the wall: mounts before Landlock, which forbids them; privileges before seccomp, which forbids their calls.
-fn raise(cast: &Cast<'_>, channel: &Channel, line: Option<UnixStream>) -> Result<(), Fault> {
+fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fault> {
     die_with_parent(channel)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::setpgid(None, None).step("leave the caller's process group")?;
     let tcp = match cast.root {
         Some(root) => {
+            namespaces::name_host()?;
             root::enter(root)?;
             Tcp::Unhandled
         }
         None => Tcp::Refused,
     };
+    if let Outside::Door(line) = &outside {
+        let network = listener::receive(line).step("wait for the network")?;
+        namespaces::join_network(network.as_fd())?;
+    }
     sys::close_all_on_exec(3).step("shut inherited descriptors")?;
     limits::set(&cast.plan.limits)?;
     privileges::drop_all(CapabilitySet::empty())?;
     files::restrict(cast.rules, tcp)?;
     cast.filters.install()?;
-    if let Some(line) = line {
-        ask_supervisor(cast, &line)?;
+    if let Outside::Supervisor(line) = &outside {
+        ask_supervisor(cast, line)?;
     }
+    drop(outside);
     privileges::hide_from_tracers()?;
     die_with_parent(channel)?;
     let walls = cast.walls.clone();

@@ -2,20 +2,23 @@
 //! It must never be entered by a process with more than one thread.
 
 use std::fs;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{Fault, Step, sys};
 
-/// The namespaces of the outer process, which keeps the door. The rest belong to the inner one.
-pub const OUTER: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNET
+/// The namespace of the outer process at its start. It makes the network's when the inner one is already at work, because
+/// that takes the kernel longer than all others together.
+pub const OUTER: libc::c_int = libc::CLONE_NEWUSER;
+
+/// The namespaces of pid 1 inside; it joins the network's last.
+pub const INNER: libc::c_int = libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
-
-/// The namespaces of pid 1 inside.
-pub const INNER: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
 
 /// The ids that the run has outside, and is shown inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,27 @@ pub fn name_host() -> Result<(), Fault> {
     sys::set_host_name(c"tagout").step("name the host")
 }
 
+/// Puts the calling process into a network namespace of its own, in which every address is ours, and gives the namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_network() -> Result<OwnedFd, Fault> {
+    sys::leave_network().step("make a network namespace")?;
+    own_every_address()?;
+    fs::File::open("/proc/self/ns/net")
+        .map(OwnedFd::from)
+        .step("find the network namespace")
+}
+
+/// Puts the calling process into a network namespace that the outer process has made.
+///
+/// # Errors
+/// What the kernel says.
+pub fn join_network(network: BorrowedFd<'_>) -> Result<(), Fault> {
+    move_into_link_name_space(network, Some(LinkNameSpaceType::Network))
+        .step("join the network namespace")
+}
+
 const LOOPBACK: u32 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
@@ -75,7 +99,7 @@ const RTA_OIF: u16 = 4;
 ///
 /// # Errors
 /// What the kernel says; EPERM where a security module took the namespace's capabilities away.
-pub fn own_every_address() -> Result<(), Fault> {
+fn own_every_address() -> Result<(), Fault> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,

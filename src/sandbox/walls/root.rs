@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -144,7 +145,7 @@ pub fn enter(root: &Root) -> Result<(), Fault> {
     let umask = rustix::process::umask(Mode::empty());
     let builder = Builder {
         base,
-        plain: RefCell::new(HashSet::from([PathBuf::from(".")])),
+        plain: RefCell::new(HashSet::from([OsString::from(".")])),
     };
     builder.folder(Path::new(OURS), 0o700)?;
     builder.devices()?;
@@ -231,7 +232,7 @@ struct Builder {
     base: OwnedFd,
     /// Folders of the new root that we made ourselves and mounted nothing on, relative to it. Below them a path needs no
     /// look at each of its parts: nobody else could have put a symlink there.
-    plain: RefCell<HashSet<PathBuf>>,
+    plain: RefCell<HashSet<OsString>>,
 }
 
 impl Builder {
@@ -248,7 +249,7 @@ impl Builder {
 
     /// Whether the folder that holds a path is one of ours.
     fn is_plain(&self, target: &Path) -> bool {
-        self.plain.borrow().contains(parent(target))
+        self.plain.borrow().contains(parent(target).as_os_str())
     }
 
     /// The same, and the folder is made if it is not there.
@@ -262,7 +263,7 @@ impl Builder {
 
     fn folder(&self, target: &Path, mode: u32) -> Result<(), Fault> {
         let target = relative(target);
-        if target == Path::new(".") || self.plain.borrow().contains(target) {
+        if target == Path::new(".") || self.plain.borrow().contains(target.as_os_str()) {
             return Ok(());
         }
         let mode = Mode::from_raw_mode(mode);
@@ -275,7 +276,9 @@ impl Builder {
         };
         match made {
             Ok(()) if plain => {
-                self.plain.borrow_mut().insert(target.to_path_buf());
+                self.plain
+                    .borrow_mut()
+                    .insert(target.as_os_str().to_owned());
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -303,16 +306,23 @@ impl Builder {
         }
     }
 
+    /// What is mounted on a path may hold symlinks, and hides the folders of ours that are below. Forgetting one that only
+    /// begins alike costs nothing but time.
+    fn hide(&self, path: &Path) {
+        let mut plain = self.plain.borrow_mut();
+        if plain.contains(path.as_os_str()) {
+            let hidden = path.as_os_str().as_encoded_bytes();
+            plain.retain(|made| !made.as_encoded_bytes().starts_with(hidden));
+        }
+    }
+
     /// Mounts on a path that is there.
     fn attach(&self, tree: OwnedFd, target: &Path) -> Result<(), Fault> {
         let step = |error: io::Error| Fault::new(format!("mount on {}", target.display()), error);
         let path = relative(target);
         let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         if self.is_plain(path) {
-            // What is mounted may hold symlinks.
-            self.plain
-                .borrow_mut()
-                .retain(|made| !made.starts_with(path));
+            self.hide(path);
             rustix::mount::move_mount(tree, "", &self.base, path, from)
         } else {
             let place = self.open(path).map_err(step)?;
@@ -363,7 +373,7 @@ impl Builder {
                 self.cover(target, target, 0)?;
                 self.plain
                     .borrow_mut()
-                    .insert(relative(target).to_path_buf());
+                    .insert(relative(target).as_os_str().to_owned());
                 Ok(())
             }
             (
@@ -523,7 +533,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn name(path: &Path) -> &std::ffi::OsStr {
+fn name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or(".".as_ref())
 }
 

@@ -47,6 +47,15 @@ pub fn clone_process(flags: libc::c_int) -> io::Result<Side> {
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EOVERFLOW))
 }
 
+/// Leaves the caller's network namespace for a new one (unshare(2)).
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in the caller's user namespace.
+pub fn leave_network() -> io::Result<()> {
+    // SAFETY: CLONE_NEWNET changes only which network the process uses from now on; no memory and no descriptor is touched.
+    zero(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into())
+}
+
 /// Ends the process at once, without destructors or exit handlers: those belong to the process it was cloned from.
 pub fn leave(code: i32) -> ! {
     // SAFETY: _exit(2) takes any number and never returns; no memory is touched.
