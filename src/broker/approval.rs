@@ -177,11 +177,12 @@ fn wanted(args: &ApprovalArgs, event: Option<&Event>) -> Result<Wanted, Fault> {
     };
     Ok(match event.kind() {
         Kind::Pull { number, .. } => Wanted::OfEvent(vec![*number]),
+        Kind::Reviewed(reviewed) => Wanted::OfEvent(vec![reviewed.pull.number]),
         Kind::Comment(commented) => match commented.issue.kind {
             IssueKind::Pull => Wanted::OfEvent(vec![commented.issue.number]),
             IssueKind::Issue => Wanted::Nothing,
         },
-        Kind::Woken { pulls, head } if pulls.is_empty() => Wanted::Head(head.clone()),
+        Kind::Woken { pulls, head, .. } if pulls.is_empty() => Wanted::Head(head.clone()),
         Kind::Woken { pulls, .. } => Wanted::OfEvent(pulls.clone()),
         Kind::MergeGroup { reference, head } => match queued(reference) {
             Some(number) => Wanted::Queued(number, head.clone()),
@@ -192,7 +193,7 @@ fn wanted(args: &ApprovalArgs, event: Option<&Event>) -> Result<Wanted, Fault> {
             }
         },
         Kind::Schedule { .. } | Kind::Dispatch { .. } => Wanted::Own,
-        Kind::Other => Wanted::Nothing,
+        Kind::Called { .. } | Kind::Raised(_) | Kind::Other => Wanted::Nothing,
     })
 }
 

@@ -1,9 +1,13 @@
 //! What GitHub sends us, read into one closed set of events.
 //! It must never decide who may do what; that is the gate's.
 
+mod more;
 mod payload;
+mod reviews;
 
 use crate::names::{Digest, NotValid, Repository};
+
+pub use more::{EndedRun, Raised, RaisedBy, ReviewPlace, Reviewed};
 
 /// Bytes of the largest payload that is read: 4 MiB.
 /// GitHub caps webhooks at 25 MB (docs.github.com, "Webhook events and payloads"); an event with one comment needs under 1 MiB.
@@ -56,6 +60,10 @@ pub enum EventError {
 pub enum Kind {
     /// `issue_comment`: somebody wrote, edited or deleted a comment on an issue or a pull request.
     Comment(Box<Commented>),
+    /// `issues`: somebody labelled an issue, assigned it, or did something else with it.
+    Raised(Box<Raised>),
+    /// `pull_request_review`, `pull_request_review_comment`: somebody reviewed.
+    Reviewed(Box<Reviewed>),
     /// `schedule`: a cron line of the workflow came due.
     Schedule {
         /// The cron line as written in the workflow.
@@ -67,6 +75,11 @@ pub enum Kind {
         task: Option<String>,
         /// The full ref that the workflow runs on, for example `refs/heads/main`.
         reference: String,
+    },
+    /// `repository_dispatch`: somebody called the API with a payload of their own.
+    Called {
+        /// The payload's `task`, if there is one.
+        task: Option<String>,
     },
     /// Something about a pull request that may change its approval; never a task.
     Pull {
@@ -81,6 +94,8 @@ pub enum Kind {
         pulls: Vec<u64>,
         /// The run's head commit.
         head: String,
+        /// The run itself, where the payload has it whole.
+        ended: Option<Box<EndedRun>>,
     },
     /// `merge_group`: a queue asks for checks on a group of pull requests.
     MergeGroup {
@@ -141,8 +156,30 @@ pub struct Issue {
     pub body: String,
     /// Its author; none where the account is gone.
     pub author: Option<Account>,
+    /// The app that opened it on behalf of its author.
+    pub app: Option<App>,
     /// Issue or pull request.
     pub kind: IssueKind,
+}
+
+impl Issue {
+    /// Title and text as words of their author, for comparing them with what stands there now. Times are left out:
+    /// an issue's change with every comment.
+    #[must_use]
+    pub fn words(&self) -> Comment {
+        Comment {
+            id: self.number,
+            body: format!("{}\n\n{}", self.title, self.body),
+            author: self.author.clone().unwrap_or_else(|| Account {
+                login: String::new(),
+                id: 0,
+                kind: AccountKind::Other,
+            }),
+            created_at: String::new(),
+            updated_at: String::new(),
+            app: self.app.clone(),
+        }
+    }
 }
 
 /// GitHub's two kinds of numbered threads.
@@ -262,13 +299,16 @@ impl Event {
         &self.kind
     }
 
-    /// The branch that the event runs on, without `refs/heads/`: a dispatch names one, everything else runs on the
-    /// default branch. None where the payload has neither, or the ref is a tag.
+    /// The branch whose policy counts, without `refs/heads/`: a dispatch names one, for everything else it is the
+    /// default branch (a review runs on the merge ref, which its author may have changed). None where the payload has neither, or the ref is a tag.
     #[must_use]
     pub fn base_branch(&self) -> Option<&str> {
         match &self.kind {
             Kind::Dispatch { reference, .. } => reference.strip_prefix("refs/heads/"),
             Kind::Comment(_)
+            | Kind::Raised(_)
+            | Kind::Reviewed(_)
+            | Kind::Called { .. }
             | Kind::Schedule { .. }
             | Kind::Pull { .. }
             | Kind::Woken { .. }

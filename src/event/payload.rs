@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::reviews::{self, RawLineEvent, RawRaised, RawReviewEvent, RawRunEvent};
 use super::{
     Account, AccountKind, Action, App, Comment, Commented, Event, EventError, Home, Issue,
     IssueKind, Kind,
@@ -24,7 +25,7 @@ struct RawHome {
 }
 
 #[derive(Deserialize)]
-struct RawAccount {
+pub(super) struct RawAccount {
     login: String,
     id: u64,
     #[serde(rename = "type")]
@@ -55,11 +56,13 @@ struct RawApp {
 }
 
 #[derive(Deserialize)]
-struct RawIssue {
+pub(super) struct RawIssue {
     number: u64,
     title: String,
     body: Option<String>,
     user: Option<RawAccount>,
+    pub(super) updated_at: Option<String>,
+    performed_via_github_app: Option<RawApp>,
     pull_request: Option<serde_json::Value>,
 }
 
@@ -76,6 +79,11 @@ struct RawDispatch {
 }
 
 #[derive(Deserialize)]
+struct RawCall {
+    client_payload: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
 struct RawPullEvent {
     pull_request: RawPull,
 }
@@ -89,23 +97,6 @@ struct RawPull {
 #[derive(Deserialize)]
 struct RawHead {
     sha: String,
-}
-
-#[derive(Deserialize)]
-struct RawRunEvent {
-    workflow_run: RawRun,
-}
-
-#[derive(Deserialize)]
-struct RawRun {
-    head_sha: String,
-    #[serde(default)]
-    pull_requests: Vec<RawRunPull>,
-}
-
-#[derive(Deserialize)]
-struct RawRunPull {
-    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -131,8 +122,36 @@ struct Marks {
     reference: Option<serde::de::IgnoredAny>,
     pull_request: Option<serde::de::IgnoredAny>,
     review: Option<serde::de::IgnoredAny>,
+    label: Option<serde::de::IgnoredAny>,
+    assignee: Option<serde::de::IgnoredAny>,
+    client_payload: Option<serde::de::IgnoredAny>,
     merge_group: Option<serde::de::IgnoredAny>,
     workflow_run: Option<serde::de::IgnoredAny>,
+}
+
+impl From<RawApp> for App {
+    fn from(raw: RawApp) -> Self {
+        Self {
+            id: raw.id,
+            slug: raw.slug,
+        }
+    }
+}
+
+impl From<RawIssue> for Issue {
+    fn from(raw: RawIssue) -> Self {
+        Self {
+            number: raw.number,
+            title: raw.title,
+            body: raw.body.unwrap_or_default(),
+            author: raw.user.map(Account::from),
+            app: raw.performed_via_github_app.map(App::from),
+            kind: match raw.pull_request {
+                Some(_) => IssueKind::Pull,
+                None => IssueKind::Issue,
+            },
+        }
+    }
 }
 
 impl From<RawAccount> for Account {
@@ -158,27 +177,12 @@ impl From<RawCommented> for Commented {
             author: raw.comment.user.into(),
             created_at: raw.comment.created_at,
             updated_at: raw.comment.updated_at,
-            app: raw.comment.performed_via_github_app.map(|app| App {
-                id: app.id,
-                slug: app.slug,
-            }),
-        };
-        let kind = if raw.issue.pull_request.is_some() {
-            IssueKind::Pull
-        } else {
-            IssueKind::Issue
-        };
-        let issue = Issue {
-            number: raw.issue.number,
-            title: raw.issue.title,
-            body: raw.issue.body.unwrap_or_default(),
-            author: raw.issue.user.map(Account::from),
-            kind,
+            app: raw.comment.performed_via_github_app.map(App::from),
         };
         Self {
             action,
             comment,
-            issue,
+            issue: raw.issue.into(),
         }
     }
 }
@@ -192,22 +196,24 @@ pub(super) fn read(name: &str, payload: &[u8]) -> Result<Event, EventError> {
     let envelope: Envelope = shape(name, payload)?;
     let kind = match name {
         "issue_comment" => Kind::Comment(Box::new(shape::<RawCommented>(name, payload)?.into())),
+        "issues" => reviews::raised(shape::<RawRaised>(name, payload)?),
+        "repository_dispatch" => Kind::Called {
+            task: shape::<RawCall>(name, payload)?
+                .client_payload
+                .and_then(|given| word_of(&given, "task")),
+        },
+        "pull_request_review" => reviews::review(shape::<RawReviewEvent>(name, payload)?),
+        "pull_request_review_comment" => reviews::line(shape::<RawLineEvent>(name, payload)?),
+        "workflow_run" => reviews::ended(shape::<RawRunEvent>(name, payload)?),
         "schedule" => Kind::Schedule {
             cron: shape::<RawSchedule>(name, payload)?.schedule,
         },
         "workflow_dispatch" => dispatch(shape(name, payload)?),
-        "pull_request" | "pull_request_target" | "pull_request_review" => {
+        "pull_request" | "pull_request_target" => {
             let pull = shape::<RawPullEvent>(name, payload)?.pull_request;
             Kind::Pull {
                 number: pull.number,
                 head: pull.head.sha,
-            }
-        }
-        "workflow_run" => {
-            let run = shape::<RawRunEvent>(name, payload)?.workflow_run;
-            Kind::Woken {
-                pulls: run.pull_requests.iter().map(|pull| pull.number).collect(),
-                head: run.head_sha,
             }
         }
         "merge_group" => {
@@ -235,6 +241,12 @@ pub(super) fn name_of(payload: &[u8]) -> Result<Option<&'static str>, EventError
         "issue_comment"
     } else if marks.review.is_some() && marks.pull_request.is_some() {
         "pull_request_review"
+    } else if marks.comment.is_some() && marks.pull_request.is_some() {
+        "pull_request_review_comment"
+    } else if marks.issue.is_some() && (marks.label.is_some() || marks.assignee.is_some()) {
+        "issues"
+    } else if marks.client_payload.is_some() {
+        "repository_dispatch"
     } else if marks.workflow_run.is_some() {
         "workflow_run"
     } else if marks.merge_group.is_some() {
@@ -252,18 +264,18 @@ pub(super) fn name_of(payload: &[u8]) -> Result<Option<&'static str>, EventError
 }
 
 fn dispatch(raw: RawDispatch) -> Kind {
-    let task = raw
-        .inputs
-        .and_then(|inputs| {
-            inputs
-                .get("task")
-                .and_then(|task| task.as_str().map(str::to_owned))
-        })
-        .filter(|task| !task.is_empty());
+    let task = raw.inputs.and_then(|inputs| word_of(&inputs, "task"));
     Kind::Dispatch {
         task,
         reference: raw.reference,
     }
+}
+
+fn word_of(map: &serde_json::Map<String, serde_json::Value>, key: &str) -> Option<String> {
+    map.get(key)
+        .and_then(serde_json::Value::as_str)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 fn home(name: &str, raw: RawHome) -> Result<Home, EventError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Answer;
-use super::admit::{Role, permission_word, role};
+use super::principal::{Role, permission_word, role};
 use crate::event::{Account, AccountKind};
 use crate::names::{ObjectId, Permission};
 use crate::policy::model;

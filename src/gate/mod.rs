@@ -7,12 +7,19 @@
 mod address;
 mod admit;
 pub mod approval;
+pub mod budget;
+pub mod pin;
+mod principal;
 pub mod refusal;
+mod task;
 
 use crate::event::{Account, Comment, IssueKind};
-use crate::names::{ObjectId, Repository};
+use crate::names::{Digest, ObjectId, Repository};
+use crate::policy::model::Policy;
 
-pub use address::{Addressed, Ignored, MARKER, Purpose, Question, address};
+pub use address::{
+    Addressed, FAILED_CI_TASK, Ignored, MARKER, Purpose, Question, address, label_word,
+};
 pub use admit::{Admitted, Thread, Withheld, admit, keyboard};
 
 /// The account of `github-actions[bot]` on github.com, as which `GITHUB_TOKEN` writes (`api.github.com/users/github-actions[bot]`).
@@ -28,6 +35,8 @@ pub struct Runner {
     pub repository: Repository,
     /// `GITHUB_RUN_ATTEMPT`, 1 where it is not set.
     pub attempt: u32,
+    /// `GITHUB_RUN_ID`, or `local`; a re-run keeps it.
+    pub run: String,
     /// `GITHUB_TRIGGERING_ACTOR`: on a re-run, who pressed the button.
     pub triggering_actor: Option<String>,
 }
@@ -59,7 +68,7 @@ pub struct Standing {
     pub role: String,
 }
 
-/// The triggering comment, fetched again by its number.
+/// The triggering comment, review or issue, fetched again by its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refetched {
     /// As it is now.
@@ -81,10 +90,20 @@ pub struct Facts {
     pub base: Base,
     /// The answers by login as asked.
     pub answers: Vec<(String, Answer)>,
-    /// The comment fetched again.
+    /// The words fetched again.
     pub comment: Refetched,
+    /// The pull request that the event is about.
+    pub pull: pin::Pulled,
+    /// The runs of today, by our own comments.
+    pub ledger: budget::Ledger,
     /// The account that our token writes as, where it is known.
     pub own_account: Option<u64>,
+}
+
+/// Whether the answers so far let the event's principals start runs, so that more of the repository may be looked at.
+#[must_use]
+pub fn may_ask(addressed: &Addressed, policy: &Policy, facts: &Facts) -> bool {
+    principal::requesters(addressed, policy, facts).is_ok()
 }
 
 /// A human or bot who asked for the run, with the number where it is known (always, but for the person at the keyboard).
@@ -105,13 +124,43 @@ impl From<&Account> for Principal {
     }
 }
 
-/// The comment and thread that an answer goes to.
+/// The thread that an answer goes to, and what asked there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The issue or pull request.
     pub issue: u64,
     /// Which of both.
     pub kind: IssueKind,
-    /// The triggering comment.
-    pub comment: u64,
+    /// What asked.
+    pub by: AskedBy,
+}
+
+/// What asked on a thread, by its number. GitHub counts each of these kinds by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedBy {
+    /// A comment.
+    Comment(u64),
+    /// A review's text.
+    Review(u64),
+    /// A review's comment on a line.
+    Line(u64),
+    /// The issue itself, by a label or an assignment.
+    Issue,
+    /// A workflow run that failed.
+    Run(u64),
+}
+
+impl AskedBy {
+    /// Tells it from everything else that asks in this repository; `digest` tells one labelling from the next.
+    #[must_use]
+    pub fn key(self, digest: &Digest) -> String {
+        let short = digest.as_str().get(..16).unwrap_or_default();
+        match self {
+            Self::Comment(id) => format!("comment-{id}"),
+            Self::Review(id) => format!("review-{id}"),
+            Self::Line(id) => format!("line-{id}"),
+            Self::Issue => format!("issue-{short}"),
+            Self::Run(id) => format!("run-{id}"),
+        }
+    }
 }

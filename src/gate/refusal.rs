@@ -46,6 +46,15 @@ impl Refusal {
             | Code::HeadNotPinned
             | Code::HeadShort
             | Code::HeadOnIssue
+            | Code::HeadMoved
+            | Code::HeadFork
+            | Code::PullClosed
+            | Code::PullNotEstablished
+            | Code::WordsNotShown
+            | Code::BudgetActor
+            | Code::BudgetRepository
+            | Code::BudgetNotEstablished
+            | Code::RunOvertaken
             | Code::BaseNotAllowed
             | Code::ReportMode => true,
             Code::CommentGone
@@ -60,6 +69,8 @@ impl Refusal {
             | Code::RerunActorUnknown
             | Code::ScheduleOwnerMissing
             | Code::RepositoryMismatch
+            | Code::NotAssigned
+            | Code::AlreadyDone
             | Code::InActions => false,
         }
     }
@@ -104,16 +115,27 @@ codes! {
     RoleUnknown, "role-unknown", "GitHub answered with a role that is none of read, triage, write, maintain, admin. A custom role counts only by its base role, which this answer does not tell.";
     PermissionTooLow, "permission-too-low", "The permission is below `triggers.comment.permission`. Ask somebody who has it to write the comment.";
     PermissionNotEstablished, "permission-not-established", "GitHub did not say which permission the account has: not found, an error, or no answer in time. Try again later; nothing was started.";
-    CommentGone, "comment-gone", "The comment was deleted before the run looked at it.";
-    CommentChanged, "comment-changed", "The comment is not the one of the event any more. Write a new one.";
-    CommentNotEstablished, "comment-not-established", "The comment could not be fetched again, so nobody knows whether it still stands as sent.";
+    CommentGone, "comment-gone", "The comment, review or issue was deleted before the run looked at it.";
+    CommentChanged, "comment-changed", "The comment, review or issue is not the one of the event any more. Write a new one.";
+    CommentNotEstablished, "comment-not-established", "The comment, review or issue could not be fetched again, so nobody knows whether it still stands as sent.";
     RerunActorUnknown, "rerun-actor-unknown", "This is a re-run and the runner does not say who started it.";
     ScheduleOwnerMissing, "schedule-owner-missing", "A scheduled run needs `triggers.schedule.owner`: the human to whom it is attributed.";
     TaskEmpty, "task-empty", "Nothing was asked for. Write the task after the command word.";
     TaskTooLong, "task-too-long", "The task has more than 32 KiB.";
     TaskAmbiguous, "task-ambiguous", "Two tasks of the policy have the cron line that came due. Give each its own.";
     TaskUnknown, "task-unknown", "The policy has no task of this name.";
-    HeadNotPinned, "head-not-pinned", "A pull request's head may have moved since the comment was written. Name the commit that you mean.";
+    HeadNotPinned, "head-not-pinned", "Nothing proves that the pull request's head stood where it stands when the words were written: the repository's activity does not tell when the server saw it pushed. Name the commit that you mean, as the answer shows.";
+    HeadMoved, "head-moved", "The head is not the commit that was meant: it was pushed to after the words were written or the run failed, or the words name or are about another commit. Name the commit that you mean, as the answer shows.";
+    HeadFork, "head-fork", "The pull request comes from a fork. A fork's commits are never given to a run.";
+    PullClosed, "pull-closed", "The pull request is closed or merged.";
+    PullNotEstablished, "pull-not-established", "GitHub did not say which commit the pull request stands at. Try again later; nothing was started.";
+    WordsNotShown, "words-not-shown", "The issue was labelled or assigned, and its author may not start runs, so that nobody's words tell what to do. Write it in a comment of your own.";
+    NotAssigned, "not-assigned", "The issue was assigned to another account than the one that Tagout writes as.";
+    AlreadyDone, "already-done", "Another run has taken these words up: an event that is delivered twice starts one run. The run ends in `ignored`.";
+    RunOvertaken, "run-overtaken", "Another run of this issue or pull request ended after the words were written. One run at a time: look at what it did and ask again.";
+    BudgetActor, "budget-actor", "The account has started 30 runs today (UTC), by the entries in Tagout's own comments.";
+    BudgetRepository, "budget-repository", "The repository has had 200 runs today (UTC), by the entries in Tagout's own comments.";
+    BudgetNotEstablished, "budget-not-established", "Tagout's own comments of today could not be read, so that nobody knows how many runs there were. Try again later; nothing was started.";
     HeadShort, "head-short", "A shortened commit id can be made to fit another commit. Write all 40 (or 64) digits.";
     HeadOnIssue, "head-on-issue", "`run <commit>` is for pull requests; an issue has no head.";
     BaseNotAllowed, "base-not-allowed", "The run is on a branch that is neither the default branch nor listed under `bases` by the default branch's policy.";

@@ -78,10 +78,31 @@ pub(crate) struct Status {
 }
 
 #[derive(Clone, Debug)]
+pub(crate) struct Issue {
+    pub(crate) title: String,
+    pub(crate) body: String,
+    pub(crate) user: String,
+}
+
+/// A review's comment on a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) id: u64,
+    pub(crate) pull: u64,
+    pub(crate) user: String,
+    pub(crate) body: String,
+    pub(crate) path: String,
+    pub(crate) line: u32,
+    pub(crate) commit: String,
+    pub(crate) at: String,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct Review {
     pub(crate) id: u64,
     pub(crate) pull: u64,
     pub(crate) user: String,
+    pub(crate) body: String,
     pub(crate) state: String,
     pub(crate) commit: String,
     pub(crate) at: String,
@@ -115,6 +136,11 @@ pub(crate) struct World {
     pub(crate) reviewers: BTreeMap<u64, Vec<String>>,
     pub(crate) statuses: Vec<Status>,
     pub(crate) reviews: Vec<Review>,
+    /// Issues that were opened as such; comments may stand on others too.
+    pub(crate) issues: BTreeMap<u64, Issue>,
+    pub(crate) lines: Vec<Line>,
+    /// Pull requests whose head is in a fork.
+    pub(crate) from_forks: Vec<u64>,
     /// Ref, login of the pusher, head afterwards, time.
     pub(crate) pushes: Vec<(String, String, String, String)>,
     /// Pull request, event, time.
@@ -151,6 +177,9 @@ impl World {
             reviewers: BTreeMap::new(),
             statuses: Vec::new(),
             reviews: Vec::new(),
+            issues: BTreeMap::new(),
+            lines: Vec::new(),
+            from_forks: Vec::new(),
             pushes: Vec::new(),
             events: Vec::new(),
             required_checks: Vec::new(),
@@ -314,11 +343,47 @@ impl World {
             id,
             pull,
             user: login.to_owned(),
+            body: String::new(),
             state: state.to_owned(),
             commit,
             at,
         });
         Ok(())
+    }
+
+    /// An issue by somebody.
+    pub(crate) fn issue(&mut self, number: u64, login: &str, title: &str, body: &str) {
+        let issue = Issue {
+            title: title.to_owned(),
+            body: body.to_owned(),
+            user: login.to_owned(),
+        };
+        self.issues.insert(number, issue);
+    }
+
+    /// A pull request that somebody opened; gives its number.
+    pub(crate) fn opened(
+        &mut self,
+        login: &str,
+        head: &str,
+        base: &str,
+        words: (&str, &str),
+    ) -> u64 {
+        let number = self.number();
+        let last_head = self.refs[head].clone();
+        self.pulls.push(Pull {
+            number,
+            title: words.0.to_owned(),
+            body: words.1.to_owned(),
+            head: head.to_owned(),
+            base: base.to_owned(),
+            user: login.to_owned(),
+            draft: false,
+            open: true,
+            maintainer_can_modify: false,
+            last_head,
+        });
+        number
     }
 
     pub(crate) fn pull(&self, number: u64) -> Option<&Pull> {

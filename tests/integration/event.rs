@@ -8,7 +8,7 @@ use tagout::event::{AccountKind, Action, Event, EventError, IssueKind, Kind, PAY
 use crate::github_server::contract::packages;
 
 /// Every example of the package by others, with the event's name; none where npm is missing.
-fn examples() -> Vec<(String, Value)> {
+pub(crate) fn examples() -> Vec<(String, Value)> {
     let Some(modules) = packages() else {
         return Vec::new();
     };
@@ -46,6 +46,9 @@ fn every_example_of_every_event_can_be_read() {
                 | "pull_request_review"
                 | "merge_group"
                 | "workflow_run"
+                | "issues"
+                | "pull_request_review_comment"
+                | "repository_dispatch"
         );
         assert_eq!(event.kind() == &Kind::Other, !used, "{name}");
         assert_eq!(event.name(), name);

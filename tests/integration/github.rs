@@ -79,13 +79,18 @@ impl Scene {
         let runner = Runner {
             repository: "o/r".parse().expect("a name"),
             attempt: 1,
+            run: "1".to_owned(),
             triggering_actor: None,
         };
         let base = Base {
             branch: "main".to_owned(),
             commit: self.base.parse().expect("an id"),
         };
-        let facts = self.github().await.facts(&addressed, runner, base).await;
+        let facts = self
+            .github()
+            .await
+            .facts(&addressed, &self.policy, runner, base)
+            .await;
         gate::admit(addressed, &self.policy, &facts)
     }
 
@@ -221,7 +226,9 @@ fn reader_is_refused_and_nothing_but_an_answer_is_written() {
             let origin = gate::Origin {
                 issue: 7,
                 kind: tagout::event::IssueKind::Issue,
-                comment: scene.event["comment"]["id"].as_u64().expect("a number"),
+                by: gate::AskedBy::Comment(
+                    scene.event["comment"]["id"].as_u64().expect("a number"),
+                ),
             };
             let github = scene.github().await;
             for _ in 0..3 {
@@ -613,7 +620,7 @@ fn refusals_are_answered_a_few_times_an_issue_only() {
             let origin = gate::Origin {
                 issue: 7,
                 kind,
-                comment,
+                by: gate::AskedBy::Comment(comment),
             };
             github
                 .refuse(&refusal, origin)
@@ -725,5 +732,67 @@ fn settings_that_open_a_way_round_are_found() {
         scene.server.world().fail("GET", "/rules/", 500, 9);
         let settings = github.settings(&scene.policy).await;
         assert_eq!(settings[0].stands, Stands::Unknown);
+    });
+}
+
+#[test]
+fn head_that_moves_between_gate_and_publishing_loses_the_race_loudly() {
+    run(async {
+        let mut scene = Scene::new("write");
+        let mut world = scene.server.world();
+        let main = world.refs["main"].clone();
+        world.set_ref("changes", "reporter", &main);
+        let head = world.push("changes", "reporter", &[("b.txt", "one\n")]);
+        let number = world.opened("reporter", "changes", "main", ("A change", "Please"));
+        let comment = world.comment(number, "octocat", "/tagout fix it");
+        let found = world.comments.last().expect("just made").clone();
+        scene.event["issue"]["number"] = json!(number);
+        scene.event["issue"]["pull_request"] = json!({"url": "u"});
+        scene.event["comment"] = json!({"id": comment, "body": found.body, "user": world.user("octocat"),
+            "created_at": found.created_at, "updated_at": found.updated_at});
+        drop(world);
+        let admitted = scene.admit().await.expect("admitted");
+        assert_eq!(admitted.base_commit().as_str(), head);
+        let moved = scene
+            .server
+            .world()
+            .push("changes", "reporter", &[("b.txt", "two\n")]);
+        let base = head.parse().expect("an id");
+        let changeset = Changeset::new(base, edit("x\n"), Vec::new()).expect("once");
+        let checked = checks::check(changeset, &scene.policy, Known::default()).expect("clean");
+        let digest = Digest::of(b"policy");
+        let proposal = Proposal {
+            title: "Fix it",
+            body: "What was done",
+            policy: &digest,
+            journal: None,
+            run: "1/1",
+            run_url: None,
+        };
+        let github = scene.github().await;
+        let error = github
+            .publish(&admitted, &scene.policy, &checked, &proposal)
+            .await
+            .expect_err("lost");
+        assert!(
+            error.is_moved() && error.to_string().contains(&moved),
+            "{error}"
+        );
+        assert_eq!(scene.server.writes(), Vec::<String>::new());
+        // Asked again on the head of now, it is stacked upon.
+        scene.server.world().set_ref("changes", "reporter", &head);
+        let published = github
+            .publish(&admitted, &scene.policy, &checked, &proposal)
+            .await
+            .expect("published");
+        let world = scene.server.world();
+        let pull = world
+            .pull(published.pull.expect("a pull request").0)
+            .expect("there");
+        assert_eq!((pull.base.as_str(), pull.draft), ("changes", true));
+        assert_eq!(
+            world.refs["changes"], head,
+            "the person's branch is left alone"
+        );
     });
 }

@@ -15,21 +15,21 @@ use crate::github_server::world::{ACTIONS, TOKEN, Token};
 use crate::job::{Place, answer};
 
 /// Reads, and may write nothing: what the execute job is given.
-const READER: &str = "reader-token";
+pub(crate) const READER: &str = "reader-token";
 
 /// A repository on disk, the same one on the server, and a comment by octocat.
-struct Scene {
-    place: Place,
-    server: Server,
-    head: String,
+pub(crate) struct Scene {
+    pub(crate) place: Place,
+    pub(crate) server: Server,
+    pub(crate) head: String,
 }
 
 impl Scene {
-    fn new(role: &str) -> Self {
+    pub(crate) fn new(role: &str) -> Self {
         Self::with(role, &[("a.txt", "hello\n")])
     }
 
-    fn with(role: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(role: &str, files: &[(&str, &str)]) -> Self {
         let place = Place::with(files);
         let head = place.git(&["rev-parse", "HEAD"]).trim().to_owned();
         let server = Server::start();
@@ -65,11 +65,21 @@ impl Scene {
         }
     }
 
-    fn tagout(&self, token: &str, args: &[&str]) -> (i32, Value) {
+    pub(crate) fn tagout(&self, token: &str, args: &[&str]) -> (i32, Value) {
         self.tagout_on("issue_comment", token, args)
     }
 
-    fn tagout_on(&self, event: &str, token: &str, args: &[&str]) -> (i32, Value) {
+    pub(crate) fn tagout_on(&self, event: &str, token: &str, args: &[&str]) -> (i32, Value) {
+        self.tagout_as_run("42", event, token, args)
+    }
+
+    pub(crate) fn tagout_as_run(
+        &self,
+        run: &str,
+        event: &str,
+        token: &str,
+        args: &[&str],
+    ) -> (i32, Value) {
         let url = &self.server.url;
         let done = Command::new(env!("CARGO_BIN_EXE_tagout"))
             .args(args)
@@ -85,7 +95,7 @@ impl Scene {
                 ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql")),
                 ("GITHUB_SERVER_URL", url),
                 ("GITHUB_TOKEN", token),
-                ("GITHUB_RUN_ID", "42"),
+                ("GITHUB_RUN_ID", run),
                 ("GITHUB_RUN_ATTEMPT", "1"),
             ])
             .env("GITHUB_EVENT_PATH", self.place.out("event.json"))

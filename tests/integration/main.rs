@@ -11,12 +11,15 @@ mod documents;
 mod egress;
 mod event;
 mod gate;
+mod gate_events;
+mod gate_pins;
 mod github;
 #[path = "../github/mod.rs"]
 mod github_server;
 mod house;
 mod job;
 mod job_github;
+mod job_threads;
 mod local_forge;
 mod model_sdks;
 mod model_traffic;

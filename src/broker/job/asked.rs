@@ -12,8 +12,9 @@ use crate::broker::git::Source as Repo;
 use crate::broker::journal::Source;
 use crate::broker::surroundings::Surroundings;
 use crate::cli::{Forge, JobArgs};
-use crate::event::{Event, PAYLOAD_BYTES_MAX};
-use crate::gate::{self, Admitted, Base, Runner, refusal::Refusal};
+use crate::event::{Event, Kind, PAYLOAD_BYTES_MAX};
+use crate::gate::refusal::{Code, Refusal};
+use crate::gate::{self, Admitted, Base, Runner};
 use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::{NetworkMode, Policy};
@@ -178,20 +179,32 @@ async fn by_event(
         &serde_json::json!({ "name": event.name(), "digest": event.digest() }),
     )?;
     let runner = runner(surroundings, &event)?;
-    let commit = base_commit(args, surroundings)?;
     let github = connect(surroundings, &runner.repository).await?;
+    let commit = match (event.kind(), event.base_branch()) {
+        // A review runs on the merge ref: the default branch's commit is not in the environment.
+        (Kind::Reviewed(_), Some(branch)) => github
+            .branch_head(branch)
+            .await
+            .map_err(|error| End::of(Outcome::ForgeFailed, "base-unknown", &error))?,
+        _ => base_commit(args, surroundings)?,
+    };
     let trusted = match reads {
-        Reads::Disk => {
+        Reads::Disk if !matches!(event.kind(), Kind::Reviewed(_)) => {
             let repo = open(&args.repo)?;
             trusted(args, surroundings, Some(&repo), &commit)?
         }
-        Reads::Api => trusted_by_api(&github, &commit).await?,
+        Reads::Disk | Reads::Api => trusted_by_api(&github, &commit).await?,
     };
     let addressed = gate::address(&event, &trusted.policy)
         .map_err(|ignored| End::good(Outcome::Ignored, ignored.to_string()))?;
+    if let Some(assignee) = addressed.assignee()
+        && github.identity_by_reading().await.id != assignee
+    {
+        return Err(End::good(Outcome::Ignored, "the issue was assigned to somebody else").into());
+    }
     let branch = event.base_branch().unwrap_or_default().to_owned();
     let facts = github
-        .facts(&addressed, runner, Base { branch, commit })
+        .facts(&addressed, &trusted.policy, runner, Base { branch, commit })
         .await;
     let origin = addressed.origin();
     match gate::admit(addressed, &trusted.policy, &facts) {
@@ -202,6 +215,9 @@ async fn by_event(
                 trusted,
                 github: Some(github),
             })
+        }
+        Err(refusal) if refusal.code() == Code::AlreadyDone => {
+            Err(End::good(Outcome::Ignored, refusal.sentence()).into())
         }
         Err(refusal) => {
             record.say(
@@ -278,6 +294,10 @@ fn runner(surroundings: &Surroundings, event: &Event) -> Result<Runner, End> {
         None => 1,
     };
     Ok(Runner {
+        run: surroundings
+            .run_id
+            .clone()
+            .unwrap_or_else(|| "local".to_owned()),
         repository,
         attempt,
         triggering_actor: surroundings.triggering_actor.clone(),

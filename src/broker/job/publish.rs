@@ -188,7 +188,13 @@ pub async fn propose(
         (Forge::Github, Some(github)) => github
             .publish(&asked.admitted, policy, checked, &proposal)
             .await
-            .map_err(|error| End::of(Outcome::ForgeFailed, "github-said-no", &error))?,
+            .map_err(|error| {
+                if error.is_moved() {
+                    End::of(Outcome::Refused, "head-moved", &error)
+                } else {
+                    End::of(Outcome::ForgeFailed, "github-said-no", &error)
+                }
+            })?,
         (Forge::Github, None) => {
             return Err(End::new(
                 Outcome::Usage,

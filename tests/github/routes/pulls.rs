@@ -2,18 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::super::world::{Pull, Token, World};
+use super::super::world::{Line, Pull, Review, Token, World};
 use super::super::{Answer, Request};
 use super::commits::full_commit;
 use super::{HOME, missing, page, text};
 
 /// The paths, as GitHub's description names them.
-pub(super) const TEMPLATES: &[&str] = &[PULLS, PULL, PULL_COMMITS, REVIEWS, REVIEWERS];
+pub(super) const TEMPLATES: &[&str] = &[
+    PULLS,
+    PULL,
+    PULL_COMMITS,
+    REVIEWS,
+    REVIEWERS,
+    REVIEW,
+    LINE,
+    LINES,
+];
 
 const PULLS: &str = "/repos/{owner}/{repo}/pulls";
 const PULL: &str = "/repos/{owner}/{repo}/pulls/{pull_number}";
 const PULL_COMMITS: &str = "/repos/{owner}/{repo}/pulls/{pull_number}/commits";
 const REVIEWS: &str = "/repos/{owner}/{repo}/pulls/{pull_number}/reviews";
+const REVIEW: &str = "/repos/{owner}/{repo}/pulls/{pull_number}/reviews/{review_id}";
+const LINE: &str = "/repos/{owner}/{repo}/pulls/comments/{comment_id}";
+const LINES: &str = "/repos/{owner}/{repo}/pulls/{pull_number}/comments";
 const REVIEWERS: &str = "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers";
 
 /// Answers a question; none where the path belongs to somebody else.
@@ -68,10 +80,41 @@ pub(super) fn read(request: &Request, world: &World, parts: &[&str]) -> Option<A
             page(request, PULL_COMMITS, all)
         }
         ["pulls", number, "reviews"] => {
-            let all = world.reviews.iter().filter(|it| it.pull.to_string() == **number)
-                .map(|it| json!({"id": it.id, "user": world.user(&it.user), "state": it.state, "commit_id": it.commit, "submitted_at": it.at}))
+            let all = world
+                .reviews
+                .iter()
+                .filter(|it| it.pull.to_string() == **number)
+                .map(|it| review(world, it))
                 .collect();
             page(request, REVIEWS, all)
+        }
+        _ => return review_words(request, world, parts),
+    })
+}
+
+/// Reviews and their comments on lines, one by one.
+fn review_words(request: &Request, world: &World, parts: &[&str]) -> Option<Answer> {
+    Some(match parts {
+        ["pulls", "comments", id] => {
+            match world.lines.iter().find(|it| it.id.to_string() == **id) {
+                Some(found) => Answer::new(200, LINE, line(world, found)),
+                None => missing(LINE),
+            }
+        }
+        ["pulls", number, "comments"] => {
+            let all = world
+                .lines
+                .iter()
+                .filter(|it| it.pull.to_string() == **number)
+                .map(|it| line(world, it))
+                .collect();
+            page(request, LINES, all)
+        }
+        ["pulls", _, "reviews", id] => {
+            match world.reviews.iter().find(|it| it.id.to_string() == **id) {
+                Some(found) => Answer::new(200, REVIEW, review(world, found)),
+                None => missing(REVIEW),
+            }
         }
         _ => return None,
     })
@@ -142,11 +185,21 @@ pub(super) fn write(
     })
 }
 
+fn review(world: &World, it: &Review) -> Value {
+    json!({"id": it.id, "user": world.user(&it.user), "body": it.body, "state": it.state, "commit_id": it.commit, "submitted_at": it.at})
+}
+
+fn line(world: &World, it: &Line) -> Value {
+    json!({"id": it.id, "user": world.user(&it.user), "body": it.body, "path": it.path, "line": it.line, "commit_id": it.commit,
+        "original_commit_id": it.commit, "created_at": it.at, "updated_at": it.at})
+}
+
 pub(super) fn pull(world: &World, found: &Pull) -> Value {
-    let end = |name: &str, sha: &str| json!({"ref": name, "label": format!("o:{name}"), "sha": sha, "repo": {"id": HOME}, "user": world.user("o")});
+    let fork = world.from_forks.contains(&found.number);
+    let end = |name: &str, sha: &str, id: u64| json!({"ref": name, "label": format!("o:{name}"), "sha": sha, "repo": {"id": id}, "user": world.user("o")});
     let base = world.refs.get(&found.base).cloned().unwrap_or_default();
     json!({"number": found.number, "title": found.title, "body": found.body, "draft": found.draft, "user": world.user(&found.user),
-        "state": if found.open { "open" } else { "closed" }, "head": end(&found.head, &found.last_head), "base": end(&found.base, &base),
+        "state": if found.open { "open" } else { "closed" }, "head": end(&found.head, &found.last_head, if fork { HOME + 1 } else { HOME }), "base": end(&found.base, &base, HOME),
         "html_url": format!("https://github.com/o/r/pull/{}", found.number), "labels": [], "requested_reviewers": [], "requested_teams": []})
 }
 

@@ -161,7 +161,7 @@ fn folder(request: &Request, world: &World, path: &str) -> Answer {
 }
 
 /// An account with everything that GitHub's schema demands, where no example gives it.
-fn whole_user(world: &World, login: &str) -> Value {
+pub(super) fn whole_user(world: &World, login: &str) -> Value {
     let mut user = world.user(login);
     for key in [
         "node_id",

@@ -108,6 +108,18 @@ pub enum ForgeError {
         /// The base branch.
         branch: String,
     },
+    /// The branch that the agent's work is for stands elsewhere now.
+    #[error(
+        "branch {branch} was pushed to while the agent worked: it stood at {commit} and stands at {head}; nothing was published, ask again"
+    )]
+    BranchMoved {
+        /// The branch.
+        branch: String,
+        /// Its head now.
+        head: String,
+        /// Its head at the event.
+        commit: String,
+    },
     /// A pull request for our branch that somebody else opened.
     #[error(
         "pull request {number} for branch {branch} was opened by somebody else, so it is left alone"
@@ -158,6 +170,12 @@ pub enum ForgeError {
 }
 
 impl ForgeError {
+    /// Whether the race against somebody who pushed was lost.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        matches!(self, Self::BranchMoved { .. } | Self::BaseGone { .. })
+    }
+
     /// Whether it is an answer with this status.
     #[must_use]
     pub fn is_status(&self, wanted: u16) -> bool {
@@ -180,6 +198,7 @@ impl ForgeError {
             | Self::Text { .. }
             | Self::BranchForeign { .. }
             | Self::BaseGone { .. }
+            | Self::BranchMoved { .. }
             | Self::PullForeign { .. }
             | Self::OtherBase { .. }
             | Self::OtherTree { .. }

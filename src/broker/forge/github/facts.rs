@@ -5,10 +5,16 @@ use serde::Deserialize;
 
 use super::call::Verb;
 use super::error::ForgeError;
-use super::shapes::{RawBranch, RawComment, RawComparison, RawPermission, RawRepository};
+use super::shapes::{RawBranch, RawComment, RawComparison, RawIssue, RawPermission, RawRepository};
 use super::{GitHub, encoded};
-use crate::gate::{Addressed, Answer, Base, Facts, Purpose, Refetched, Runner, Standing};
+use crate::event::IssueKind;
+use crate::gate::budget::Ledger;
+use crate::gate::pin::Pulled;
+use crate::gate::{
+    self, Addressed, Answer, AskedBy, Base, Facts, Origin, Purpose, Refetched, Runner, Standing,
+};
 use crate::names::{NotValid, ObjectId};
+use crate::policy::model::Policy;
 
 /// Bytes of the largest policy file that is read from GitHub.
 const POLICY_BYTES_MAX: usize = 256 * 1024;
@@ -25,37 +31,90 @@ struct RawContents {
 }
 
 impl GitHub {
-    /// Asks everything that the gate needs. The permission of whoever asks comes first; if one of these answers is
-    /// missing, nothing more is asked, since the gate will refuse.
-    pub async fn facts(&self, addressed: &Addressed, runner: Runner, base: Base) -> Facts {
-        let mut answers = Vec::new();
-        let mut stopped = false;
-        for question in addressed.questions(&runner) {
-            let answer = if stopped {
-                Answer::NotEstablished("not asked".to_owned())
-            } else {
-                self.permission(&question.login).await
-            };
-            stopped |= question.purpose == Purpose::Admission
-                && matches!(answer, Answer::NotEstablished(_));
-            answers.push((question.login, answer));
-        }
-        let comment = match addressed.comment() {
-            None => Refetched::NotNeeded,
-            Some(_) if stopped => Refetched::NotEstablished("not asked".to_owned()),
-            Some(id) => self.comment(id).await,
-        };
-        let own_account = if stopped {
-            None
-        } else {
-            Some(self.identity_by_reading().await.id)
-        };
-        Facts {
+    /// Asks everything that the gate needs. The permission of whoever asks comes first; until the gate would say yes to
+    /// it nothing of the repository is asked.
+    pub async fn facts(
+        &self,
+        addressed: &Addressed,
+        policy: &Policy,
+        runner: Runner,
+        base: Base,
+    ) -> Facts {
+        let mut facts = Facts {
+            answers: Vec::new(),
+            comment: Refetched::NotEstablished("not asked".to_owned()),
+            own_account: None,
+            pull: Pulled::NotEstablished("not asked".to_owned()),
+            ledger: Ledger::NotEstablished("not asked".to_owned()),
             runner,
             base,
-            answers,
-            comment,
-            own_account,
+        };
+        let (first, later): (Vec<_>, Vec<_>) = addressed
+            .questions(&facts.runner)
+            .into_iter()
+            .partition(|question| question.purpose == Purpose::Admission);
+        for question in first {
+            let answer = self.permission(&question.login).await;
+            let known = matches!(answer, Answer::Known(_));
+            facts.answers.push((question.login, answer));
+            if !known {
+                return facts;
+            }
+        }
+        let me = self.identity_by_reading().await;
+        facts.own_account = Some(me.id);
+        if !gate::may_ask(addressed, policy, &facts) {
+            return facts;
+        }
+        for question in later {
+            let answer = self.permission(&question.login).await;
+            facts.answers.push((question.login, answer));
+        }
+        facts.comment = self.words(addressed).await;
+        let origin = addressed.origin();
+        facts.ledger = match (origin, addressed.at()) {
+            (Some(_), Some(at)) => self.ledger(at, &me).await,
+            (Some(_) | None, Some(_) | None) => Ledger::NotNeeded,
+        };
+        facts.pull = match origin {
+            Some(Origin {
+                issue,
+                kind: IssueKind::Pull,
+                ..
+            }) => self.pulled(issue, policy, &me).await,
+            Some(_) | None => Pulled::NotNeeded,
+        };
+        facts
+    }
+
+    /// The words that asked, as they stand now.
+    async fn words(&self, addressed: &Addressed) -> Refetched {
+        let Some(origin) = addressed.origin() else {
+            return Refetched::NotNeeded;
+        };
+        let path = match origin.by {
+            AskedBy::Comment(id) => format!("issues/comments/{id}"),
+            AskedBy::Line(id) => format!("pulls/comments/{id}"),
+            AskedBy::Review(id) => format!("pulls/{}/reviews/{id}", origin.issue),
+            AskedBy::Issue => return self.issue_words(origin.issue).await,
+            AskedBy::Run(_) => return Refetched::NotNeeded,
+        };
+        match self.caller.find::<RawComment>(&self.path(&path)).await {
+            Ok(Some(raw)) => raw.comment().map_or_else(
+                || Refetched::NotEstablished("its author's account is gone".to_owned()),
+                |comment| Refetched::Now(Box::new(comment)),
+            ),
+            Ok(None) => Refetched::Gone,
+            Err(error) => Refetched::NotEstablished(error.to_string()),
+        }
+    }
+
+    async fn issue_words(&self, number: u64) -> Refetched {
+        let path = self.path(&format!("issues/{number}"));
+        match self.caller.find::<RawIssue>(&path).await {
+            Ok(Some(raw)) => Refetched::Now(Box::new(raw.issue().words())),
+            Ok(None) => Refetched::Gone,
+            Err(error) => Refetched::NotEstablished(error.to_string()),
         }
     }
 
@@ -80,19 +139,6 @@ impl GitHub {
                 Answer::NotEstablished("the answer names no account".to_owned())
             }
             Err(error) => Answer::NotEstablished(error.to_string()),
-        }
-    }
-
-    /// The comment of this number as it is now.
-    pub async fn comment(&self, id: u64) -> Refetched {
-        let path = self.path(&format!("issues/comments/{id}"));
-        match self.caller.find::<RawComment>(&path).await {
-            Ok(Some(raw)) => raw.comment().map_or_else(
-                || Refetched::NotEstablished("its author's account is gone".to_owned()),
-                |comment| Refetched::Now(Box::new(comment)),
-            ),
-            Ok(None) => Refetched::Gone,
-            Err(error) => Refetched::NotEstablished(error.to_string()),
         }
     }
 

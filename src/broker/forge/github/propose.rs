@@ -74,15 +74,7 @@ impl GitHub {
     ) -> Result<Published, ForgeError> {
         fits(admitted, checked, proposal)?;
         let branch = branch::derive(admitted, policy)?;
-        if !self
-            .is_on(admitted.base_commit(), admitted.base_branch())
-            .await?
-        {
-            return Err(ForgeError::BaseGone {
-                commit: admitted.base_commit().to_string(),
-                branch: admitted.base_branch().to_owned(),
-            });
-        }
+        self.still_stands(admitted).await?;
         let me = self.identity().await;
         let mut notes = self.lock(admitted, policy).await?;
         let standing = self.standing(&branch, admitted, &me).await?;
@@ -114,7 +106,9 @@ impl GitHub {
                 "Proposed as a draft: {}\n\nIt waits for a human to release it.",
                 pull.html_url
             );
-            let told = self.sticky(issue, &admitted.task_id(), &text, &me).await;
+            let told = self
+                .sticky(issue, &admitted.task_id(), &text, None, &me)
+                .await;
             note(told, "the comment on the issue", &mut notes);
         }
         Ok(Published {

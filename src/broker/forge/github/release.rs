@@ -259,8 +259,8 @@ impl GitHub {
             .into_iter()
             .filter(|raw| raw.body.starts_with(APPROVE_WORD))
             .filter_map(|raw| {
-                let untouched =
-                    raw.created_at == raw.updated_at && raw.performed_via_github_app.is_none();
+                let untouched = raw.updated_at.as_deref() == Some(raw.created_at.as_str())
+                    && raw.performed_via_github_app.is_none();
                 Some(Release {
                     author: raw.user?.into(),
                     body: raw.body,

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::event::{Account, AccountKind, App, Comment};
+use crate::event::{Account, AccountKind, App, Comment, Issue, IssueKind};
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct RawAccount {
@@ -35,8 +35,10 @@ pub(super) struct RawComment {
     #[serde(default)]
     pub(super) body: String,
     pub(super) user: Option<RawAccount>,
+    /// A review has the time of its submission only.
+    #[serde(alias = "submitted_at", default)]
     pub(super) created_at: String,
-    pub(super) updated_at: String,
+    pub(super) updated_at: Option<String>,
     pub(super) performed_via_github_app: Option<RawApp>,
 }
 
@@ -63,13 +65,43 @@ impl RawComment {
             id: self.id,
             body: self.body,
             author: self.user?.into(),
+            updated_at: self.updated_at.unwrap_or_else(|| self.created_at.clone()),
             created_at: self.created_at,
-            updated_at: self.updated_at,
             app: self.performed_via_github_app.map(|app| App {
                 id: app.id,
                 slug: app.slug.unwrap_or_default(),
             }),
         })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawIssue {
+    pub(super) number: u64,
+    pub(super) title: String,
+    pub(super) body: Option<String>,
+    pub(super) user: Option<RawAccount>,
+    pub(super) performed_via_github_app: Option<RawApp>,
+    pub(super) pull_request: Option<serde::de::IgnoredAny>,
+}
+
+impl RawIssue {
+    pub(super) fn issue(self) -> Issue {
+        Issue {
+            number: self.number,
+            title: self.title,
+            body: self.body.unwrap_or_default(),
+            author: self.user.map(Account::from),
+            app: self.performed_via_github_app.map(|app| App {
+                id: app.id,
+                slug: app.slug.unwrap_or_default(),
+            }),
+            kind: if self.pull_request.is_some() {
+                IssueKind::Pull
+            } else {
+                IssueKind::Issue
+            },
+        }
     }
 }
 

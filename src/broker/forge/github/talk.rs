@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::GitHub;
 use super::call::Verb;
 use super::error::ForgeError;
 use super::identity::Identity;
 use super::shapes::RawComment;
+use super::{GitHub, encoded};
 use crate::broker::forge::BODY_CHARS_MAX;
+use crate::gate::budget::{self, Entry};
 use crate::gate::refusal::Refusal;
-use crate::gate::{Admitted, MARKER, Origin};
+use crate::gate::{Admitted, AskedBy, MARKER, Origin};
 use crate::outcome::Outcome;
 
 /// How often something is looked for and created, where the answer to creating it was unclear.
@@ -83,17 +84,43 @@ impl GitHub {
             return Ok(());
         };
         let me = self.identity().await;
-        self.sticky(origin.issue, &admitted.task_id(), text, &me)
-            .await?;
+        if let Some(label) = admitted.label() {
+            self.take_label_off(origin.issue, label).await?;
+        }
+        self.sticky(
+            origin.issue,
+            &admitted.task_id(),
+            text,
+            admitted.entry(),
+            &me,
+        )
+        .await?;
         let reaction = if outcome.code() == 0 {
             Reaction::Rocket
         } else {
             Reaction::Confused
         };
-        self.react(origin.comment, reaction).await
+        self.react(origin, reaction).await
     }
 
-    /// Writes or edits the one sticky comment of a task on an issue or pull request.
+    /// Takes off the label that asked: one labelling is one run. A label that is gone is what is wanted.
+    async fn take_label_off(&self, issue: u64, label: &str) -> Result<(), ForgeError> {
+        let path = self.path(&format!(
+            "issues/{issue}/labels/{}",
+            encoded(label).replace('/', "%2F")
+        ));
+        let gone: Result<Vec<Anything>, ForgeError> = self
+            .caller
+            .call(Verb::Delete, &path, None::<&()>, Some(ISSUES))
+            .await;
+        match gone {
+            Err(error) if !error.is_status(404) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes or edits the one sticky comment of a task on an issue or pull request, and keeps the ledger of the runs that
+    /// stands in it.
     ///
     /// # Errors
     /// A longer text than GitHub takes, a missing permission, no answer.
@@ -102,13 +129,23 @@ impl GitHub {
         issue: u64,
         task_id: &str,
         text: &str,
+        entry: Option<&Entry>,
         me: &Identity,
     ) -> Result<(), ForgeError> {
         let marker = format!("{MARKER}status {task_id} -->");
-        let body = marked(text, &marker)?;
+        let with = |before: &str| {
+            let entries = budget::read(before);
+            let marks = match entry.or(entries.last()) {
+                Some(entry) => format!("{marker}\n{}", budget::write(&entries, entry)),
+                None => marker.clone(),
+            };
+            marked(text, &marks)
+        };
+        let fresh = with("")?;
         let look = async || self.own_comment(issue, &marker, me).await;
-        let create = async || self.write_comment(issue, &body).await;
+        let create = async || self.write_comment(issue, &fresh).await;
         let found = once(look, create).await?;
+        let body = with(&found.body)?;
         if found.body == body {
             return Ok(());
         }
@@ -127,7 +164,14 @@ impl GitHub {
     /// Answers a comment that was refused: once, however often the run is started again. Here a bot's comment with our
     /// marker counts as ours, since an App's token does not tell its account to a reader: at worst we stay silent.
     async fn answer(&self, origin: Origin, text: &str, me: &Identity) -> Result<(), ForgeError> {
-        let marker = format!("{ANSWER}{} -->", origin.comment);
+        let number = match origin.by {
+            AskedBy::Comment(id) => id.to_string(),
+            AskedBy::Review(id) => format!("review-{id}"),
+            AskedBy::Line(id) => format!("line-{id}"),
+            AskedBy::Issue => "issue".to_owned(),
+            AskedBy::Run(id) => format!("run-{id}"),
+        };
+        let marker = format!("{ANSWER}{number} -->");
         let body = marked(text, &marker)?;
         let look = async || {
             let path = self.path(&format!("issues/{}/comments", origin.issue));
@@ -151,12 +195,19 @@ impl GitHub {
         once(look, create).await.map(drop)
     }
 
-    /// Puts a reaction on a comment. GitHub keeps one of a kind for each account, so that a second one changes nothing.
+    /// Puts a reaction on what asked. GitHub keeps one of a kind for each account, so that a second one changes nothing.
+    /// A review's text and a workflow run take none.
     ///
     /// # Errors
     /// A missing permission, no answer.
-    pub async fn react(&self, comment: u64, reaction: Reaction) -> Result<(), ForgeError> {
-        let path = self.path(&format!("issues/comments/{comment}/reactions"));
+    pub async fn react(&self, origin: Origin, reaction: Reaction) -> Result<(), ForgeError> {
+        let what = match origin.by {
+            AskedBy::Comment(id) => format!("issues/comments/{id}"),
+            AskedBy::Line(id) => format!("pulls/comments/{id}"),
+            AskedBy::Issue => format!("issues/{}", origin.issue),
+            AskedBy::Review(_) | AskedBy::Run(_) => return Ok(()),
+        };
+        let path = self.path(&format!("{what}/reactions"));
         self.caller
             .call::<_, Anything>(
                 Verb::Write,
