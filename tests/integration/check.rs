@@ -417,7 +417,7 @@ const NEW_DEPENDENCIES: &[(&str, &str, &str)] = &[
     (
         "Cargo.lock",
         "",
-        "[[package]]\nname = \"left-pad\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
+        "[[package]]\nname = \"left-pad\"\nversion = \"1.0.0\"\nsource = \"registry+https://registry.example/index\"\n",
     ),
     (
         "package.json",
@@ -427,7 +427,7 @@ const NEW_DEPENDENCIES: &[(&str, &str, &str)] = &[
     (
         "package-lock.json",
         "{}",
-        "{\"packages\": {\"node_modules/left-pad\": {\"version\": \"1\", \"resolved\": \"https://registry.npmjs.org/x.tgz\"}}}",
+        "{\"packages\": {\"node_modules/left-pad\": {\"version\": \"1\", \"resolved\": \"https://registry.example/x.tgz\"}}}",
     ),
     ("yarn.lock", "", "left-pad@^1.0.0:\n  version \"1.0.0\"\n"),
     (
@@ -459,7 +459,7 @@ const NEW_DEPENDENCIES: &[(&str, &str, &str)] = &[
     (
         "Gemfile.lock",
         "",
-        "GEM\n  remote: https://rubygems.org/\n  specs:\n    left-pad (1.0)\n",
+        "GEM\n  remote: https://registry.example/\n  specs:\n    left-pad (1.0)\n",
     ),
     (
         "composer.lock",
@@ -497,7 +497,7 @@ fn other_sources_sums_and_scripts_are_told() {
             "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = \"{place}\"\nchecksum = \"{sum}\"\n"
         )
     };
-    let home = "registry+https://github.com/rust-lang/crates.io-index";
+    let home = "registry+https://registry.example/index";
     let other = "registry+https://evil.example/index";
     assert_eq!(
         edited("Cargo.lock", &lock(home, "1"), &lock(other, "1")),
@@ -554,6 +554,32 @@ fn other_sources_sums_and_scripts_are_told() {
         assert_eq!(edited(name, old, new), [code], "{name}: {new}");
     }
     assert!(edited("requirements.txt", "", "reqeusts==2\n").contains(&"dependency-look-alike"));
+}
+
+#[test]
+fn first_lock_file_tells_where_everything_comes_from() {
+    let one = "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = \"registry+https://registry.example/index\"\n";
+    let result = judge(
+        vec![edit("Cargo.lock", "", one)],
+        &Policy::default(),
+        Known::default(),
+    );
+    let told = findings(&result).iter().any(|finding| {
+        finding.code == Code::DependencyAdded
+            && finding
+                .message
+                .contains("comes from registry.example/index")
+    });
+    assert!(told, "{:?}", findings(&result));
+    // Two places, and neither can be taken for the usual one: both are told. So is the only one of a manifest.
+    let two = format!(
+        "{one}{}",
+        one.replace("\"a\"", "\"b\"")
+            .replace("registry.example", "evil.example")
+    );
+    assert!(edited("Cargo.lock", "", &two).contains(&"dependency-source"));
+    let manifest = "{\"dependencies\": {\"a\": \"https://evil.example/a.tgz\"}}";
+    assert!(edited("package.json", "{}", manifest).contains(&"dependency-source"));
 }
 
 #[test]

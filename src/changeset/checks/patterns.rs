@@ -46,7 +46,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("a PyPI token", r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
     ("a RubyGems key", r"\brubygems_[a-f0-9]{48}\b"),
     ("a NuGet key", r"\boy2[a-z0-9]{43}\b"),
-    ("a crates.io token", r"\bcio[A-Za-z0-9]{32}\b"),
+    ("a Cargo registry token", r"\bcio[A-Za-z0-9]{32}\b"),
     (
         "a Docker Hub token",
         r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{27,}",

@@ -144,8 +144,14 @@ pub(super) fn one(change: &Change, policy: Dependencies, findings: &mut Vec<Find
         format!("a file by which {owner} decides what is built or pulled in {what}"),
     );
     if let (Some(old), Some(new)) = (contents(change, Side::Old), contents(change, Side::New)) {
-        compare(&old, &new, &mut add);
+        let is_first_lock = is_lock(change.path().file_name()) && old.dependencies.is_empty();
+        let only = is_first_lock.then(|| only_place(&new)).flatten();
+        compare(&old, &new, only.as_deref(), &mut add);
     }
+}
+
+fn is_lock(name: &str) -> bool {
+    LOCKS.iter().any(|(_, locks)| locks.contains(&name))
 }
 
 fn severity(policy: Dependencies) -> Option<Severity> {
@@ -172,7 +178,8 @@ fn contents(change: &Change, side: Side) -> Option<Contents> {
     read::read(&name, text)
 }
 
-fn compare(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
+/// `only` is the one place that a first lock file names: there is nothing before it to hold it against.
+fn compare(old: &Contents, new: &Contents, only: Option<&str>, add: &mut impl FnMut(Code, String)) {
     let names = |contents: &Contents| -> BTreeSet<String> {
         contents
             .dependencies
@@ -183,7 +190,13 @@ fn compare(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
     let (before, after) = (names(old), names(new));
     let fresh: Vec<&String> = after.difference(&before).collect();
     if !fresh.is_empty() {
-        add(Code::DependencyAdded, format!("new: {}", listed(&fresh)));
+        let from = only.map_or(String::new(), |place| {
+            format!("; all that has a place comes from {}", shown(place))
+        });
+        add(
+            Code::DependencyAdded,
+            format!("new: {}{from}", listed(&fresh)),
+        );
     }
     for name in fresh {
         if let Some(popular) = popular::looks_like(name) {
@@ -194,7 +207,7 @@ fn compare(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
             );
         }
     }
-    places(old, new, add);
+    places(old, new, only, add);
     sums(old, new, add);
     for (name, script) in new.scripts.difference(&old.scripts) {
         let (name, script) = (shown(name), shown(script));
@@ -218,64 +231,51 @@ fn listed(names: &[&String]) -> String {
     text
 }
 
-/// The host of an address, or the whole of it where it is of another kind: a git address, a path, a replacement.
+/// The host of an address, with its path where it is a registry, of which one host may serve many; or the whole of it where it is of another kind: a git address, a path, a replacement.
 fn host(place: &str) -> String {
-    let is_plain = place.starts_with("https://") || place.starts_with("registry+https://");
-    match place.split_once("://") {
-        Some((_, rest)) if is_plain => rest
-            .split(['/', '?', '#'])
-            .next()
-            .unwrap_or(rest)
-            .to_lowercase(),
-        Some(_) | None => place.to_owned(),
+    let before = |rest: &str, ends: &[char]| rest.split(ends).next().unwrap_or(rest).to_lowercase();
+    if let Some(rest) = place.strip_prefix("registry+https://") {
+        return before(rest, &['?', '#']);
+    }
+    match place.strip_prefix("https://") {
+        Some(rest) => before(rest, &['/', '?', '#']),
+        None => place.to_owned(),
     }
 }
 
+/// Hosts, git addresses and paths that a file names, each with one of those that come from there.
+fn named_places(contents: &Contents) -> BTreeMap<String, String> {
+    let dependencies = contents.dependencies.iter().filter_map(|dependency| {
+        let place = dependency.place.as_deref()?;
+        Some((host(place), dependency.name.clone()))
+    });
+    let registries = contents
+        .registries
+        .iter()
+        .map(|registry| (host(registry), "a registry".to_owned()));
+    dependencies.chain(registries).collect()
+}
+
+/// The one host that everything comes from.
+fn only_place(contents: &Contents) -> Option<String> {
+    let mut places = named_places(contents).into_keys();
+    let only = places.next().filter(|_| places.next().is_none())?;
+    let is_host = !only.contains("://") && !only.starts_with(['.', '/']);
+    is_host.then_some(only)
+}
+
 /// A host, git address or path that the file did not use before.
-fn places(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
-    let hosts = |contents: &Contents| -> BTreeMap<String, String> {
-        let dependencies = contents.dependencies.iter().filter_map(|dependency| {
-            let place = dependency.place.as_deref()?;
-            Some((host(place), dependency.name.clone()))
-        });
-        let registries = contents
-            .registries
-            .iter()
-            .map(|registry| (host(registry), "a registry".to_owned()));
-        dependencies.chain(registries).collect()
-    };
-    let (before, after) = (hosts(old), hosts(new));
-    // A first lock file has no place that could be compared, but one that is not a registry's is still told.
-    let is_first = old.dependencies.is_empty();
-    for (place, name) in &after {
-        let is_known = is_first && is_home(place);
-        if !before.contains_key(place) && !is_known {
-            let (name, place) = (shown(name), shown(place));
+fn places(old: &Contents, new: &Contents, only: Option<&str>, add: &mut impl FnMut(Code, String)) {
+    let before = named_places(old);
+    for (place, name) in named_places(new) {
+        if !before.contains_key(&place) && only != Some(place.as_str()) {
+            let (name, place) = (shown(&name), shown(&place));
             add(
                 Code::DependencySource,
                 format!("{name} comes from {place}, which the file did not use before"),
             );
         }
     }
-}
-
-/// The public registries' own hosts.
-fn is_home(host: &str) -> bool {
-    matches!(
-        host,
-        "github.com/rust-lang/crates.io-index"
-            | "registry+https://github.com/rust-lang/crates.io-index"
-            | "github.com"
-            | "registry.npmjs.org"
-            | "registry.yarnpkg.com"
-            | "pypi.org"
-            | "files.pythonhosted.org"
-            | "rubygems.org"
-            | "api.github.com"
-            | "repo.maven.apache.org"
-            | "proxy.golang.org"
-            | "index.crates.io"
-    )
 }
 
 /// The same name and version with another content.

@@ -1,7 +1,7 @@
 //! Names that look like a popular one.
 //! It must never call a popular name itself a look-alike.
 
-/// Much used names of crates.io, npm and PyPI, in lower case with dashes: those that look-alikes have been made of most often.
+/// Much used names of Rust, Node and Python, in lower case with dashes: those that look-alikes have been made of most often.
 const POPULAR: &[&str] = &[
     "anyhow",
     "async-trait",
