@@ -31,6 +31,9 @@ pub struct Plan {
     pub deny: Vec<String>,
     /// The whole environment but for what the walls themselves set (`PATH`, `HOME`, `TMPDIR`, proxy and CA).
     pub environment: Vec<(String, String)>,
+    /// Files that the run finds in its HOME, by relative path. They hold no secret.
+    #[serde(default)]
+    pub home: Vec<(String, String)>,
     /// Limits.
     pub limits: Limits,
     /// Commands in order; the first that fails ends the run.

@@ -15,6 +15,7 @@ use super::egress::denials::aggregate;
 use super::egress::error::EgressError;
 use super::egress::process::{Handle, spawn};
 use super::egress::setup::{EgressSetup, Proxy, ProxyAuth};
+use super::registries::{self, RegistriesError};
 use super::toolchains;
 use crate::broker::patterns::{self, PatternError};
 use crate::cli::{LevelChoice, SandboxArgs};
@@ -56,6 +57,9 @@ pub enum LaunchError {
     /// The road out cannot be opened.
     #[error("egress-failed: {0}")]
     Egress(#[from] EgressError),
+    /// The registries of the policy are not known.
+    #[error(transparent)]
+    Registries(#[from] RegistriesError),
 }
 
 /// What a plan is made of.
@@ -100,6 +104,7 @@ pub fn plan(wanted: Wanted<'_>) -> Plan {
         read_only: policy.filesystem.read_only.clone(),
         deny: policy.filesystem.deny.clone(),
         environment,
+        home: Vec::new(),
         limits: Limits {
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
@@ -204,7 +209,7 @@ fn not_started(args: &SandboxArgs, error: &LaunchError) -> WallsReport {
 }
 
 fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
-    let (policy, name) = match &args.policy {
+    let (mut policy, name) = match &args.policy {
         Some(path) => (read_policy(path)?, path.to_string_lossy().into_owned()),
         None => (Policy::default(), NO_FILE.to_owned()),
     };
@@ -216,9 +221,9 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
             cause,
         })?;
     let workspace = if args.copy {
-        Workspace::Copy { path }
+        Workspace::Copy { path: path.clone() }
     } else {
-        Workspace::InPlace { path }
+        Workspace::InPlace { path: path.clone() }
     };
     let words: Result<Vec<String>, OsString> = args
         .command
@@ -227,6 +232,7 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
         .map(OsString::into_string)
         .collect();
     let argv = words.map_err(|_bytes| LaunchError::Argument)?;
+    let home = add_registries(args, &mut policy, &name, &path)?;
     let (network, placeholders, road) = road(args, &policy, &name)?;
     let mut plan = plan(Wanted {
         policy: &policy,
@@ -241,8 +247,36 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
         bound_output: false,
     });
     plan.environment.extend(placeholders);
+    plan.home = home;
     patterns::resolve(&mut plan)?;
     Ok(Prepared { plan, road })
+}
+
+/// Asks the tools for their registries, says on stderr what they named, and adds the rules. The answer is what the tools
+/// inside find in their HOME.
+fn add_registries(
+    args: &SandboxArgs,
+    policy: &mut Policy,
+    name: &str,
+    workspace: &Path,
+) -> Result<Vec<(String, String)>, LaunchError> {
+    if policy.network.registries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::new().map_err(LaunchError::Scratch)?;
+    let resolved = registries::resolve(&registries::Wanted {
+        policy,
+        policy_file: name,
+        level: level(args.level),
+        repositories: &[workspace.to_path_buf()],
+        resolve: &args.resolve,
+        folder: Some(scratch.path()),
+    })?;
+    for found in &resolved.found {
+        console::notice(&format!("tagout: registries: {found}"));
+    }
+    policy.network.allow.extend(resolved.rules);
+    Ok(resolved.home)
 }
 
 type Placeholders = Vec<(String, String)>;

@@ -16,6 +16,7 @@ pub mod launch;
 pub mod outputs;
 pub mod patterns;
 pub mod policies;
+pub mod registries;
 pub mod reports;
 pub mod sanitize;
 pub mod surroundings;

@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::egress::replay;
+use super::registries;
 use crate::cli::PolicyCommand;
 use crate::console;
 use crate::outcome::Outcome;
@@ -108,11 +109,12 @@ fn read(file: &Path, name: &str) -> Result<String, Fault> {
 
 fn check(file: &Path) -> u8 {
     match load_placed(file) {
-        Ok((policy, places)) => {
+        Ok((mut policy, places)) => {
+            let rules = policy.network.allow.len();
+            add_registries(&mut policy, file);
             for warning in lint::lint(&policy, &places) {
                 console::notice(&warning.to_string());
             }
-            let rules = policy.network.allow.len();
             let word = if rules == 1 { "rule" } else { "rules" };
             console::answer(&format!(
                 "{}: valid, {rules} network {word}",
@@ -169,6 +171,7 @@ fn test(file: &Path, requests: &[String], json: bool) -> u8 {
         Ok(policy) => policy,
         Err(faults) => return invalid(&faults),
     };
+    add_registries(&mut policy, file);
     let model = policy.agent.model.as_ref().and_then(|model| model.rule());
     policy.network.allow.extend(model);
     let judge = Judge::new(Arc::new(policy.network));
@@ -186,6 +189,30 @@ fn test(file: &Path, requests: &[String], json: bool) -> u8 {
         }
     }
     if all_allowed { 0 } else { DENIED }
+}
+
+/// Adds the rules that a run on this host would have from `network.registries`. Where the tools cannot be asked here, that is
+/// said, and the rules are missing.
+fn add_registries(policy: &mut Policy, file: &Path) {
+    if policy.network.registries.is_empty() {
+        return;
+    }
+    let here: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
+    let resolved = registries::resolve(&registries::Wanted {
+        policy,
+        policy_file: &file.display().to_string(),
+        level: None,
+        repositories: &here,
+        resolve: &[],
+        // No index is read for a look at a policy.
+        folder: None,
+    });
+    match resolved {
+        Ok(resolved) => policy.network.allow.extend(resolved.rules),
+        Err(error) => console::notice(&format!(
+            "tagout: `network.registries` is left out of this answer: {error}"
+        )),
+    }
 }
 
 /// Calls a function with each line. A line that is too long or not UTF-8 is handed on cut or mended, and denied as such.
@@ -253,7 +280,7 @@ impl<'a> Answer<'a> {
         if let Err(denial) = verdict::url_fits(network, asked.url_bytes()) {
             return denied(denial);
         }
-        match judge.judge(asked.request()) {
+        match judge.judge_with_query(asked.request(), asked.query()) {
             Verdict::Deny(denial) => denied(denial),
             Verdict::Allow(rule) => Self {
                 request,

@@ -43,7 +43,7 @@ const HOMES: &[Home] = &[
     Home {
         variable: "RUSTUP_HOME",
         folder: ".rustup",
-        shown: &["toolchains", "settings.toml"],
+        shown: &["toolchains", "settings.toml", "update-hashes"],
         told: true,
     },
     Home {

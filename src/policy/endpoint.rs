@@ -2,7 +2,7 @@
 //! It must never allow a second path, a second method or a redirect to another host.
 
 use super::host::{self, Host};
-use super::model::{AuthMode, HostPattern, Model, ModelApi, PathPattern, Rule, TlsMode};
+use super::model::{AuthMode, HostPattern, Model, ModelApi, PathPattern, Rule, RuleKind, TlsMode};
 use super::path;
 use super::request;
 
@@ -33,6 +33,7 @@ impl Model {
             auth: AuthMode::Strip,
             websocket: false,
             credential: None,
+            kind: RuleKind::Listed,
             at: self.at.clone(),
         })
     }

@@ -6,6 +6,7 @@ use super::model::{
     AgentKind, AuthMode, Dependencies, Enforced, ModelApi, NetworkMode, OnBinary, OnProtected,
     TlsMode,
 };
+use super::registry::Tool;
 use super::texts;
 use super::words::Word;
 use crate::names::{Level, Permission};
@@ -216,7 +217,7 @@ static ENVIRONMENT: &[Key] = &[
 static NETWORK: &[Key] = &[
     key!("mode", Shape::OneOf(NetworkMode::WORDS), "enforce", "report", "whether what is not allowed is refused, or passed and reported"),
     key!("allow", Shape::List(&Shape::Section(RULE), 0), "[]", "[{ host: api.example.com }]", "the rules; whatever none of them allows is refused"),
-    key!("registries", Shape::List(&Shape::Text(&KEBAB), 0), "[]", "[cargo]", "tools whose configured registries may be read"),
+    key!("registries", Shape::List(&Shape::OneOf(Tool::WORDS), 0), "[]", "[cargo]", "tools whose configured registries may be read; `git` reads the repositories that `allow` names"),
     key!("limits", Shape::Section(NETWORK_LIMITS), "", "", "limits per host and run"),
 ];
 

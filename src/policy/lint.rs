@@ -6,9 +6,12 @@ use std::fmt;
 use globset::GlobBuilder;
 
 use super::address;
-use super::model::{AuthMode, HostPattern, Place, Policy, Rule, TlsMode};
+use super::model::{AuthMode, HostPattern, PathPattern, Place, Policy, Rule, RuleKind, TlsMode};
 use super::parse::{Fault, Places};
+use super::path;
+use super::registry;
 use super::verdict;
+use super::words::Word as _;
 
 /// Most warnings that are named.
 pub const WARNINGS_MAX: usize = 100;
@@ -45,8 +48,13 @@ pub fn lint(policy: &Policy, places: &Places) -> Vec<Warning> {
         };
         found.push(Warning { code, fault });
     };
-    for (index, rule) in policy.network.allow.iter().enumerate() {
-        let earlier = policy.network.allow.iter().take(index);
+    let listed = policy
+        .network
+        .allow
+        .iter()
+        .filter(|rule| rule.kind == RuleKind::Listed);
+    for (index, rule) in listed.clone().enumerate() {
+        let earlier = listed.clone().take(index);
         one_rule(rule, &mut warn);
         address(rule, &mut warn);
         if let Some(hiding) = earlier.into_iter().find(|other| hides(other, rule)) {
@@ -62,6 +70,8 @@ pub fn lint(policy: &Policy, places: &Places) -> Vec<Warning> {
             );
         }
     }
+    registries(&policy.network.allow, &mut warn);
+    git(policy, &mut warn);
     model(policy, &mut warn);
     whole(policy, places, &mut warn);
     found.sort_by(|a, b| {
@@ -71,45 +81,17 @@ pub fn lint(policy: &Policy, places: &Places) -> Vec<Warning> {
     found
 }
 
-/// Hosts where a stranger can have an account and read what is sent: allowed without a path, they are drop boxes.
-#[rustfmt::skip]
-const SHARED: &[&str] = &[
-    "github.com", "api.github.com", "uploads.github.com", "gist.github.com", "gitlab.com", "bitbucket.org", "codeberg.org",
-    "s3.amazonaws.com", "storage.googleapis.com", "blob.core.windows.net", "r2.cloudflarestorage.com", "huggingface.co",
-    "pastebin.com", "paste.rs", "transfer.sh", "file.io", "0x0.st", "webhook.site", "requestbin.com", "pipedream.net",
-    "discord.com", "hooks.slack.com", "slack.com", "api.telegram.org", "dropboxapi.com", "googleapis.com", "sentry.io",
-    "ngrok.io", "ngrok-free.app", "trycloudflare.com", "workers.dev", "vercel.app", "netlify.app", "herokuapp.com",
-    "amazonaws.com", "azurewebsites.net", "cloudfunctions.net", "run.app", "firebaseio.com", "supabase.co",
-];
-
-/// Registries: reading is what a build needs; writing publishes.
-#[rustfmt::skip]
-const REGISTRIES: &[&str] = &[
-    "registry.npmjs.org", "registry.yarnpkg.com", "npm.pkg.github.com", "pypi.org", "upload.pypi.org", "test.pypi.org", "files.pythonhosted.org",
-    "crates.io", "static.crates.io", "index.crates.io", "rubygems.org", "proxy.golang.org", "sum.golang.org", "repo.maven.apache.org",
-    "repo1.maven.org", "central.sonatype.com", "plugins.gradle.org", "api.nuget.org", "www.nuget.org", "packagist.org", "hex.pm",
-    "ghcr.io", "registry-1.docker.io", "quay.io", "public.ecr.aws",
-];
-
-/// npm's audit endpoints are asked by POST and publish nothing.
-const READING_POSTS: &[&str] = &[
-    "/-/npm/v1/security/advisories/bulk",
-    "/-/npm/v1/security/audits/quick",
-    "/-/npm/v1/security/audits",
+/// What publishes: method, path and the word in it that tells so, by the protocol of each registry. No host is named here,
+/// for a protocol does not depend on where it is served.
+const PUBLISHING: &[(&str, &str, &str, &str)] = &[
+    ("PUT", "/api/v1/crates/new", "crates", "a crate"),
+    ("POST", "/legacy/", "legacy", "a Python package"),
+    ("POST", "/api/v1/gems", "gems", "a gem"),
+    ("PUT", "/api/v2/package", "package", "a NuGet package"),
 ];
 
 fn one_rule(rule: &Rule, warn: &mut impl FnMut(&'static str, Place, String, &str)) {
     let at = || rule.at.clone();
-    let writes = rule.tls == TlsMode::Tunnel
-        || rule
-            .methods
-            .iter()
-            .any(|method| !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS"));
-    let reading_posts = !rule.paths.is_empty()
-        && rule
-            .paths
-            .iter()
-            .all(|path| READING_POSTS.contains(&path.0.as_str()));
     if rule.tls == TlsMode::Tunnel {
         warn(
             "tunnel-not-inspected",
@@ -129,26 +111,23 @@ fn one_rule(rule: &Rule, warn: &mut impl FnMut(&'static str, Place, String, &str
             );
         }
     }
-    if writes && rule.paths.is_empty() && rule.credential.is_none() && among(&rule.host, SHARED) {
+    if is_open(rule) && rule.methods.iter().any(|method| writes(method)) {
+        let who = match stranger_suffix(&rule.host) {
+            Some(suffix) => format!("anyone can have a name under {suffix}"),
+            None => format!("whoever has an account at {} may read it there", rule.host),
+        };
         warn(
             "open-upload",
             at(),
-            format!(
-                "anyone can have an account at {}, and this rule lets data be written to all of it",
-                rule.host
-            ),
+            format!("this rule lets data be written to every path of the host, and {who}"),
             "add the `paths` that are needed, or leave only GET and HEAD",
         );
-    }
-    if writes && !reading_posts && among(&rule.host, REGISTRIES) {
+    } else if let Some((method, what)) = published(rule) {
         warn(
             "registry-write",
             at(),
-            format!(
-                "{} is a registry, and this rule lets packages be published",
-                rule.host
-            ),
-            "leave only GET and HEAD",
+            format!("{method} on these paths publishes {what} to {}", rule.host),
+            "leave only GET and HEAD, or name other paths",
         );
     }
     if rule.auth == AuthMode::Pass {
@@ -164,6 +143,85 @@ fn one_rule(rule: &Rule, warn: &mut impl FnMut(&'static str, Place, String, &str
     }
 }
 
+fn writes(method: &str) -> bool {
+    !matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+/// Whether a rule covers every path.
+fn is_open(rule: &Rule) -> bool {
+    rule.tls == TlsMode::Inspect
+        && (rule.paths.is_empty() || rule.paths.iter().any(|path| path.0 == "/**"))
+}
+
+/// The method by which a rule lets something be published, and what.
+fn published(rule: &Rule) -> Option<(&'static str, &'static str)> {
+    let has = |method: &str| rule.methods.iter().any(|own| own == method);
+    let pushes = |path: &PathPattern| {
+        let names_git = path.0.split('/').any(|segment| segment.ends_with(".git"));
+        path.0.ends_with("/git-receive-pack")
+            || names_git && matches!(path.0.rsplit('/').next(), Some("*" | "**"))
+    };
+    if has("POST") && rule.paths.iter().any(pushes) {
+        return Some(("POST", "commits"));
+    }
+    let mut samples = PUBLISHING.iter();
+    let found = samples.find(|(method, sample, word, _)| {
+        let tells = |path: &&PathPattern| path.0.split('/').any(|segment| segment == *word);
+        let mut telling = rule.paths.iter().filter(tells);
+        has(method) && telling.any(|pattern| path::covers(pattern, sample))
+    });
+    found.map(|(method, _, _, what)| (*method, *what))
+}
+
+/// The suffix under which strangers get names of their own: the private section of the public suffix list.
+fn stranger_suffix(host: &HostPattern) -> Option<String> {
+    let name = match host {
+        HostPattern::Exact(name) | HostPattern::Subdomains(name) => name,
+        HostPattern::Address(_) => return None,
+    };
+    let suffix = psl::suffix(name.as_bytes())?;
+    let private = suffix.typ() == Some(psl::Type::Private);
+    private
+        .then(|| String::from_utf8(suffix.as_bytes().to_vec()).ok())
+        .flatten()
+}
+
+/// What a registry of a tool must not be opened for beside: writing to the host that the tool reads.
+fn registries(rules: &[Rule], warn: &mut impl FnMut(&'static str, Place, String, &str)) {
+    for rule in rules.iter().filter(|rule| rule.kind == RuleKind::Listed) {
+        let tool = rules.iter().find_map(|registry| match registry.kind {
+            RuleKind::Registry(tool) => overlap(&rule.host, &registry.host).then_some(tool),
+            RuleKind::Listed | RuleKind::Git => None,
+        });
+        if let Some(tool) = tool
+            && rule.methods.iter().any(|method| writes(method))
+        {
+            warn(
+                "registry-write",
+                rule.at.clone(),
+                format!(
+                    "{} is a registry of {}, and this rule lets more than reading pass",
+                    rule.host,
+                    tool.word()
+                ),
+                "leave only GET and HEAD, or name other paths",
+            );
+        }
+    }
+}
+
+fn overlap(pattern: &HostPattern, host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Exact(name) => {
+            verdict::names(pattern, &super::host::Host::Name(name.as_str().into()))
+        }
+        HostPattern::Address(address) => {
+            verdict::names(pattern, &super::host::Host::Address(*address))
+        }
+        HostPattern::Subdomains(_) => pattern == host,
+    }
+}
+
 fn address(rule: &Rule, warn: &mut impl FnMut(&'static str, Place, String, &str)) {
     if let HostPattern::Address(address) = rule.host {
         let class = address::class_of(address);
@@ -175,23 +233,6 @@ fn address(rule: &Rule, warn: &mut impl FnMut(&'static str, Place, String, &str)
                 "add `private: true`",
             );
         }
-    }
-}
-
-/// Whether a rule's host reaches into one of these names: is it, is below it, or is a wildcard above it.
-fn among(host: &HostPattern, names: &[&str]) -> bool {
-    let below = |name: &str, parent: &str| {
-        name.strip_suffix(parent)
-            .is_some_and(|front| front.ends_with('.'))
-    };
-    match host {
-        HostPattern::Exact(name) => names
-            .iter()
-            .any(|known| name == known || below(name, known)),
-        HostPattern::Subdomains(parent) => names
-            .iter()
-            .any(|known| parent == known || below(parent, known) || below(known, parent)),
-        HostPattern::Address(_) => false,
     }
 }
 
@@ -240,6 +281,21 @@ fn contains(wider: &str, path: &str) -> bool {
     }
 }
 
+/// `git` reads the repositories that paths name; without any it has no effect.
+fn git(policy: &Policy, warn: &mut impl FnMut(&'static str, Place, String, &str)) {
+    let network = &policy.network;
+    if let Some(at) = registry::listed(network, registry::Tool::Git)
+        && registry::git(network).is_empty()
+    {
+        warn(
+            "no-effect",
+            at.clone(),
+            "`git` reads the repositories that `network.allow` names by their paths, and no rule names one".to_owned(),
+            "add `{ host: HOST, paths: [\"/OWNER/NAME.git/**\"] }` to `allow`",
+        );
+    }
+}
+
 /// A rule that also covers the model's endpoint lets requests pass that the model's own rule would have looked into.
 fn model(policy: &Policy, warn: &mut impl FnMut(&'static str, Place, String, &str)) {
     let Some(endpoint) = policy
@@ -255,7 +311,8 @@ fn model(policy: &Policy, warn: &mut impl FnMut(&'static str, Place, String, &st
         HostPattern::Address(address) => super::host::Host::Address(*address),
         HostPattern::Subdomains(_) => return,
     };
-    for rule in &policy.network.allow {
+    let rules = policy.network.allow.iter();
+    for rule in rules.filter(|rule| rule.kind == RuleKind::Listed) {
         if verdict::names(&rule.host, &host)
             && rule.ports.iter().any(|port| endpoint.ports.contains(port))
         {

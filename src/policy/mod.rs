@@ -13,6 +13,7 @@ pub mod lint;
 pub mod model;
 pub mod parse;
 pub mod path;
+pub mod registry;
 pub mod request;
 pub mod schema;
 pub mod show;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::registry::Tool;
 use crate::names::{Level, Permission};
 
 /// Where in a policy file something stands; lines and columns count from one.
@@ -175,13 +176,22 @@ pub struct Network {
     /// Where `allow` stands, or else the first line of the file: the place that a denial without a near rule names.
     pub at: Place,
     /// Tools whose configured registries may be read.
-    pub registries: Vec<String>,
+    pub registries: Vec<Registry>,
     /// Requests per host and run.
     pub requests: u64,
     /// Bytes sent (URL, headers, body) per host and run.
     pub upload_bytes: u64,
     /// Bytes of one URL.
     pub url_bytes: u64,
+}
+
+/// One entry of `network.registries`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    /// The tool.
+    pub tool: Tool,
+    /// Where it stands.
+    pub at: Place,
 }
 
 /// `network.mode`.
@@ -215,8 +225,24 @@ pub struct Rule {
     pub websocket: bool,
     /// A credential that the egress puts on the wire.
     pub credential: Option<Credential>,
+    /// What made the rule.
+    #[serde(default)]
+    pub kind: RuleKind,
     /// Where the rule stands.
     pub at: Place,
+}
+
+/// What made a rule, and by that what its paths mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleKind {
+    /// An entry of `network.allow`.
+    #[default]
+    Listed,
+    /// An entry of `network.registries`: what this tool said that it reads. In a path one segment may be a scoped name, `@a%2fb`.
+    Registry(Tool),
+    /// `network.registries: [git]`: `POST {repository}/git-upload-pack` wherever the paths cover `{repository}/info/refs`.
+    Git,
 }
 
 /// A host of a rule, in ASCII (punycode) lower case without a trailing dot.

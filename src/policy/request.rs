@@ -12,6 +12,7 @@ pub const REQUEST_BYTES_MAX: usize = 8 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     request: Request<'a>,
+    query: Option<&'a str>,
     url_bytes: usize,
 }
 
@@ -49,9 +50,12 @@ impl<'a> Asked<'a> {
         let (host, port) = authority(authority_text, clear)?;
         // The fragment stays with the client; the query is not part of the path.
         let sent = rest.split('#').next().unwrap_or_default();
-        let (path, query) = sent.split_once('?').unwrap_or((sent, ""));
+        let (path, query) = match sent.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (sent, None),
+        };
         let path = if path.is_empty() { "/" } else { path };
-        if !query.is_ascii() || !path.starts_with('/') {
+        if !query.unwrap_or_default().is_ascii() || !path.starts_with('/') {
             return deny(
                 "request-unreadable",
                 "the URL has a backslash or a raw character outside of ASCII",
@@ -65,6 +69,7 @@ impl<'a> Asked<'a> {
                 method,
                 path,
             },
+            query,
             url_bytes: url.split('#').next().unwrap_or_default().len(),
         };
         asked.same_to_a_browser(url)?;
@@ -75,6 +80,12 @@ impl<'a> Asked<'a> {
     #[must_use]
     pub fn request(&self) -> &Request<'a> {
         &self.request
+    }
+
+    /// The query, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.query
     }
 
     /// Bytes of the URL as it would be sent.

@@ -151,7 +151,16 @@ fn network(network: &Network) -> Tree {
             "allow",
             Tree::List(network.allow.iter().map(rule).collect()),
         ),
-        ("registries", texts(&network.registries)),
+        (
+            "registries",
+            Tree::List(
+                network
+                    .registries
+                    .iter()
+                    .map(|registry| word(registry.tool))
+                    .collect(),
+            ),
+        ),
         (
             "limits",
             map([

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use super::host::{self, Host};
 use super::index::PathIndex;
-use super::model::{HostPattern, Network, NetworkMode, Place, Rule, TlsMode};
+use super::model::{
+    HostPattern, Network, NetworkMode, PathPattern, Place, Rule, RuleKind, TlsMode,
+};
 use super::path::{self, Shape};
+use super::registry;
+use super::words::Word as _;
 
 /// How a request would travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +117,14 @@ pub fn only_reported(network: &Network, request: &Request<'_>, denial: &Denial) 
     if network.mode != NetworkMode::Report {
         return false;
     }
+    // What writes to a registry or a repository is never let pass to see what happens.
+    let of_registry = network
+        .registries
+        .iter()
+        .any(|registry| denial.at.as_ref() == Some(&registry.at));
+    if of_registry || request.path.ends_with("/git-receive-pack") {
+        return false;
+    }
     match denial.code {
         "host-not-allowed" => matches!(
             (request.scheme, request.port),
@@ -149,7 +161,12 @@ impl Judge {
                 HostPattern::Subdomains(name) => judge.subdomains.entry(name.clone()).or_default(),
                 HostPattern::Address(address) => judge.addresses.entry(*address).or_default(),
             };
-            of_host.add(index, &rule.paths);
+            // What these cover is more than their paths say, so they are looked at for every path.
+            let paths: &[PathPattern] = match rule.kind {
+                RuleKind::Listed => &rule.paths,
+                RuleKind::Registry(_) | RuleKind::Git => &[],
+            };
+            of_host.add(index, paths);
         }
         judge
     }
@@ -183,6 +200,31 @@ impl Judge {
             }
         }
         search.verdict(&self.network, &host)
+    }
+
+    /// The verdict on a request with its query, which counts in one case: asking a git server whether a push is welcome is
+    /// judged as the push, so that whoever may only read is told at once and by the right name.
+    #[must_use]
+    pub fn judge_with_query(&self, request: &Request<'_>, query: Option<&str>) -> Verdict<'_> {
+        let verdict = self.judge(request);
+        let (Verdict::Allow(rule), Some(push)) =
+            (&verdict, registry::push_after(request.path, query))
+        else {
+            return verdict;
+        };
+        let follows = Request {
+            method: "POST",
+            path: &push,
+            ..*request
+        };
+        match self.judge(&follows) {
+            Verdict::Allow(_) => verdict,
+            Verdict::Deny(_) => Verdict::Deny(Denial {
+                code: "git-push-not-allowed",
+                at: Some(rule.at.clone()),
+                sentence: format!("git may read from {} and not push to it", rule.host),
+            }),
+        }
     }
 
     fn look_at<'a>(&'a self, indices: &[usize], search: &mut Search<'a, '_>) {
@@ -367,17 +409,27 @@ impl<'a, 'r> Search<'a, 'r> {
         {
             return Some(Miss::Method);
         }
-        if rule.paths.is_empty() {
+        if rule.paths.is_empty() && rule.kind != RuleKind::Git {
             return None;
         }
         if self.shape == Shape::Ambiguous {
-            return Some(Miss::Ambiguous);
+            return self.miss_of_scoped(rule);
         }
-        let covered = rule
-            .paths
-            .iter()
-            .any(|pattern| path::covers(pattern, &self.normal));
+        let covered = match rule.kind {
+            RuleKind::Listed | RuleKind::Registry(_) => covers(rule, &self.normal),
+            RuleKind::Git => registry::reads_repository(&rule.paths, &self.normal),
+        };
         (!covered).then_some(Miss::Path)
+    }
+
+    /// Registries of npm's kind know packages by names with an escaped slash.
+    fn miss_of_scoped(&self, rule: &Rule) -> Option<Miss> {
+        let scoped = match rule.kind {
+            RuleKind::Registry(_) => registry::scoped(self.request.path),
+            RuleKind::Listed | RuleKind::Git => None,
+        };
+        let covered = scoped.is_some_and(|path| covers(rule, &path));
+        (!covered).then_some(Miss::Ambiguous)
     }
 
     fn verdict(self, network: &Network, host: &Host<'_>) -> Verdict<'a> {
@@ -389,9 +441,16 @@ impl<'a, 'r> Search<'a, 'r> {
     }
 }
 
-/// Plain HTTP passes only on a port that the rule lists besides 443, never through a tunnel and never with a credential.
+fn covers(rule: &Rule, path: &str) -> bool {
+    rule.paths.iter().any(|pattern| path::covers(pattern, path))
+}
+
+/// Plain HTTP passes only on a port that a listed rule names besides 443, never through a tunnel and never with a credential.
 fn allows_clear(rule: &Rule, port: u16) -> bool {
-    port != 443 && rule.tls == TlsMode::Inspect && rule.credential.is_none()
+    port != 443
+        && rule.kind == RuleKind::Listed
+        && rule.tls == TlsMode::Inspect
+        && rule.credential.is_none()
 }
 
 fn refusal(miss: Miss, rule: &Rule, request: &Request<'_>) -> Denial {
@@ -413,7 +472,8 @@ fn refusal(miss: Miss, rule: &Rule, request: &Request<'_>) -> Denial {
         Miss::Method => (
             "method-not-allowed",
             format!(
-                "the rule for {host} allows {}, not {}",
+                "{} allows {}, not {}",
+                called(rule),
                 rule.methods.join(", "),
                 request.method
             ),
@@ -426,9 +486,17 @@ fn refusal(miss: Miss, rule: &Rule, request: &Request<'_>) -> Denial {
         ),
         Miss::Path => {
             let paths: Vec<&str> = rule.paths.iter().map(|path| path.0.as_str()).collect();
+            let methods = match rule.kind {
+                RuleKind::Listed => String::new(),
+                RuleKind::Registry(_) | RuleKind::Git => format!("{} on ", rule.methods.join(", ")),
+            };
             (
                 "path-not-allowed",
-                format!("the rule for {host} allows the paths {}", paths.join(", ")),
+                format!(
+                    "{} allows {methods}the paths {}",
+                    called(rule),
+                    paths.join(", ")
+                ),
             )
         }
     };
@@ -436,6 +504,16 @@ fn refusal(miss: Miss, rule: &Rule, request: &Request<'_>) -> Denial {
         code,
         at: Some(rule.at.clone()),
         sentence,
+    }
+}
+
+/// How a sentence names a rule.
+fn called(rule: &Rule) -> String {
+    let host = &rule.host;
+    match rule.kind {
+        RuleKind::Listed => format!("the rule for {host}"),
+        RuleKind::Registry(tool) => format!("the registry rule of {} for {host}", tool.word()),
+        RuleKind::Git => format!("the rule of git, which only reads, for {host}"),
     }
 }
 

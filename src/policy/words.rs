@@ -5,6 +5,7 @@ use super::model::{
     AgentKind, AuthMode, Dependencies, Enforced, ModelApi, NetworkMode, OnBinary, OnProtected,
     TlsMode,
 };
+use super::registry::Tool;
 use crate::names::{Level, Permission};
 
 /// A value that is written as one word.
@@ -46,6 +47,7 @@ words! {
     ModelApi { "responses" Responses, "chat" Chat, "messages" Messages }
     NetworkMode { "enforce" Enforce, "report" Report }
     TlsMode { "inspect" Inspect, "tunnel" Tunnel }
+    Tool { "cargo" Cargo, "npm" Npm, "pip" Pip, "yarn" Yarn, "pnpm" Pnpm, "uv" Uv, "go" Go, "maven" Maven, "rubygems" Rubygems, "nuget" Nuget, "apt" Apt, "git" Git }
     AuthMode { "strip" Strip, "pass" Pass }
     OnProtected { "block" Block, "request-changes" RequestChanges }
     Dependencies { "review" Review, "block" Block, "allow" Allow }

@@ -130,6 +130,10 @@ impl Scene {
     pub fn of_new_root(plan: &Plan, ids: Ids) -> Self {
         let mut items = Vec::with_capacity(96);
         private(&mut items);
+        items.extend(plan.home.iter().map(|(path, text)| Item::File {
+            target: Path::new(HOME).join(path),
+            content: text.clone().into_bytes(),
+        }));
         system(&mut items);
         for path in &plan.read {
             if exists(path) {

@@ -68,6 +68,12 @@ impl Shared {
         for folder in [&home, &temporary] {
             std::fs::create_dir(folder).step("make a private folder")?;
         }
+        for (path, text) in &plan.home {
+            let path = home.join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(&home))
+                .and_then(|()| std::fs::write(&path, text))
+                .step("put a file into the private home")?;
+        }
         let mut objects = None;
         let (folder, back) = match &plan.workspace {
             Workspace::InPlace { path } | Workspace::Copy { path } => {

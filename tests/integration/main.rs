@@ -24,6 +24,8 @@ mod local_forge;
 mod model_sdks;
 mod model_traffic;
 mod policy;
+mod readings;
+mod registries;
 mod sandbox;
 mod sanitize;
 mod supervisor;

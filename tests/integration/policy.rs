@@ -22,6 +22,9 @@ fn placeless(policy: Policy) -> Policy {
     for rule in &mut policy.network.allow {
         rule.at = at.clone();
     }
+    for registry in &mut policy.network.registries {
+        registry.at = at.clone();
+    }
     if let Some(model) = &mut policy.agent.model {
         model.at = at.clone();
     }
@@ -616,7 +619,7 @@ fn warnings(text: &str) -> Vec<(&'static str, u32)> {
 #[test]
 fn defaults_and_narrow_rules_give_no_warning() {
     assert_eq!(warnings(DEFAULT), []);
-    let narrow = "version: 1\nnetwork:\n  allow:\n    - {host: github.com}\n    - {host: api.github.com, methods: [POST], paths: [/repos/o/r/issues]}\n    - {host: registry.npmjs.org, methods: [POST], paths: [/-/npm/v1/security/advisories/bulk]}\n    - {host: a.example, paths: [/v1/x]}\n    - {host: a.example, paths: ['/v1/**']}\n    - {host: 10.0.0.1, private: true}\n";
+    let narrow = "version: 1\nnetwork:\n  allow:\n    - {host: forge.example}\n    - {host: api.forge.example, methods: [POST], paths: [/repos/o/r/issues]}\n    - {host: registry.example, methods: [POST], paths: [/-/npm/v1/security/advisories/bulk]}\n    - {host: g.example, paths: ['/o/r.git/**']}\n    - {host: a.example, paths: [/v1/x]}\n    - {host: a.example, paths: ['/v1/**']}\n    - {host: 10.0.0.1, private: true}\n  registries: [git]\n";
     assert_eq!(warnings(narrow), []);
 }
 
@@ -632,15 +635,16 @@ changes:
   protect: ['.github/**']
 network:
   allow:
-    - {host: github.com, methods: [POST]}
-    - {host: '*.amazonaws.com', methods: [PUT]}
+    - {host: forge.example, methods: [POST]}
+    - {host: x.github.io, methods: [PUT], paths: ['/**']}
     - {host: t.example, tls: tunnel, auth: pass}
-    - {host: registry.npmjs.org, methods: [PUT], paths: ['/**']}
+    - {host: registry.example, methods: [PUT], paths: ['/api/v1/crates/**']}
     - {host: '*.b.example', paths: ['/v1/**']}
     - {host: a.b.example, paths: ['/v1/x/*', /v1/y], methods: [GET]}
     - {host: '*.b.example', paths: ['/v1/**'], methods: [POST]}
     - {host: m.example, methods: [POST]}
     - {host: 10.0.0.1}
+    - {host: g.example, methods: [GET, POST], paths: ['/o/r.git/*']}
 ";
     assert_eq!(
         warnings(text),
@@ -658,8 +662,10 @@ network:
             ("auth-pass", 13),
             ("registry-write", 14),
             ("rule-shadowed", 16),
+            ("open-upload", 18),
             ("model-host-open", 18),
             ("address-unreachable", 19),
+            ("registry-write", 20),
         ]
     );
 }

@@ -20,6 +20,7 @@ fn rule(host: &str, line: u32) -> Rule {
         auth: AuthMode::Strip,
         websocket: false,
         credential: None,
+        kind: tagout::policy::model::RuleKind::Listed,
         at: Place {
             file: "p.yml".into(),
             line,

@@ -12,9 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::error::EgressError;
 use super::process::{self, Handle};
 use super::setup::{EgressSetup, Proxy, ProxyAuth, random_hex};
+use crate::broker::registries::{self, RegistriesError};
 use crate::cli::EgressArgs;
 use crate::console;
 use crate::outcome::Outcome;
+use crate::policy::model::Policy;
 use crate::policy::parse::{self, Fault};
 
 /// How often the process is looked at.
@@ -33,6 +35,8 @@ enum CommandError {
     Listen(String),
     #[error(transparent)]
     Egress(#[from] EgressError),
+    #[error(transparent)]
+    Registries(#[from] Box<RegistriesError>),
     #[error("the egress process ended by itself")]
     Gone,
     #[error("cannot wait for a signal")]
@@ -64,6 +68,11 @@ pub fn run(args: &EgressArgs) -> u8 {
 fn code(error: &CommandError) -> Outcome {
     match error {
         CommandError::Unreadable(..) | CommandError::Policy(_) => Outcome::PolicyInvalid,
+        CommandError::Registries(error) => match **error {
+            RegistriesError::NoWalls { .. } => Outcome::WallsMissing,
+            RegistriesError::Silent { .. } | RegistriesError::Unfit { .. } => Outcome::Refused,
+            RegistriesError::Ask { .. } | RegistriesError::Egress(_) => Outcome::Internal,
+        },
         CommandError::Listen(_)
         | CommandError::Egress(
             EgressError::Resolve(_)
@@ -118,7 +127,8 @@ fn setup(args: &EgressArgs) -> Result<EgressSetup, CommandError> {
     }
     let text = fs::read_to_string(&args.policy).map_err(unreadable)?;
     let file = args.policy.display().to_string();
-    let policy = parse::parse(&file, &text).map_err(CommandError::Policy)?;
+    let mut policy = parse::parse(&file, &text).map_err(CommandError::Policy)?;
+    add_registries(args, &mut policy, &file)?;
     let listen = args
         .listen
         .parse()
@@ -140,6 +150,33 @@ fn setup(args: &EgressArgs) -> Result<EgressSetup, CommandError> {
     }
     let read = |name: &str| std::env::var(name).ok();
     Ok(setup.with_secrets(&args.secrets, &read)?)
+}
+
+/// Asks the tools for their registries, says on stderr what they named, and adds the rules.
+fn add_registries(
+    args: &EgressArgs,
+    policy: &mut Policy,
+    policy_file: &str,
+) -> Result<(), CommandError> {
+    if policy.network.registries.is_empty() {
+        return Ok(());
+    }
+    let folder = Folder::new()?;
+    let here: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
+    let resolved = registries::resolve(&registries::Wanted {
+        policy,
+        policy_file,
+        level: None,
+        repositories: &here,
+        resolve: &args.resolve,
+        folder: Some(&folder.0),
+    })
+    .map_err(Box::new)?;
+    for found in &resolved.found {
+        console::notice(&format!("tagout: registries: {found}"));
+    }
+    policy.network.allow.extend(resolved.rules);
+    Ok(())
 }
 
 fn path_of(variable: &str) -> Option<PathBuf> {

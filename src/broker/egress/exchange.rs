@@ -205,7 +205,7 @@ fn judge<'a>(road: &'a Road, target: &Target, parts: &Parts) -> Result<Grant<'a>
         method: parts.method.as_str(),
         path: parts.uri.path(),
     };
-    let denial = match road.judge.judge(&request) {
+    let denial = match road.judge.judge_with_query(&request, parts.uri.query()) {
         Verdict::Allow(rule) => return Ok(Grant::by(rule)),
         Verdict::Deny(denial) => denial,
     };

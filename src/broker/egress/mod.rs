@@ -11,6 +11,7 @@ pub mod denials;
 mod door;
 pub mod error;
 mod exchange;
+pub mod fetch;
 mod guard;
 mod head;
 mod headers;

@@ -17,6 +17,7 @@ use crate::broker::egress::setup::EgressSetup;
 use crate::broker::journal::Source;
 use crate::broker::launch::{self, Wanted};
 use crate::broker::patterns;
+use crate::broker::registries::{self, RegistriesError, Resolved};
 use crate::broker::surroundings::Surroundings;
 use crate::broker::workspace::{self, Workspace};
 use crate::changeset::change::Changeset;
@@ -24,7 +25,7 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::names::{Level, Secret};
 use crate::outcome::Outcome;
-use crate::policy::model::NetworkMode;
+use crate::policy::model::{NetworkMode, Rule};
 use crate::report::{AgentFacts, Bill, Walls};
 use crate::sanitize;
 use crate::wire::{Denied, Network, Plan, Wall, WallsReport};
@@ -70,7 +71,8 @@ pub async fn work(
     record: &mut Record,
 ) -> Result<Worked, End> {
     probe(asked, record).await?;
-    let setup = egress_setup(asked, args)?;
+    let registries = registries(asked, args, record)?;
+    let setup = egress_setup(asked, args, registries.rules)?;
     let mut secrets: Vec<Secret> = setup
         .secret_values()
         .map(|(_, value)| value.clone())
@@ -81,6 +83,7 @@ pub async fn work(
     let space = workspace(asked, args, record)?;
     let mut egress = start_egress(&setup, record)?;
     let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
+    plan.home = registries.home;
     patterns::resolve(&mut plan)
         .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
     let door = egress.as_mut().and_then(Handle::take_door);
@@ -178,10 +181,54 @@ fn missing(report: &WallsReport, require: Level) -> End {
     )
 }
 
-fn egress_setup(asked: &Asked, args: &JobArgs) -> Result<EgressSetup, End> {
+/// Asks the tools of this runner for the registries that the policy lets them read, before any secret is at hand.
+fn registries(asked: &Asked, args: &JobArgs, record: &mut Record) -> Result<Resolved, End> {
+    let trusted = &asked.trusted;
+    if trusted.policy.network.registries.is_empty() {
+        return Ok(Resolved::default());
+    }
+    let folder = record.folder().join("registries");
+    make_folder(&folder)?;
+    let named = [
+        Some(args.repo.clone()),
+        std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from),
+    ];
+    let repositories: Vec<PathBuf> = named
+        .into_iter()
+        .flatten()
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    let resolved = registries::resolve(&registries::Wanted {
+        policy: &trusted.policy,
+        policy_file: &trusted.file,
+        level: None,
+        repositories: &repositories,
+        resolve: &args.resolve,
+        folder: Some(&folder),
+    })
+    .map_err(|error| match &error {
+        RegistriesError::NoWalls { .. } => End::of(Outcome::WallsMissing, "walls-missing", &error),
+        RegistriesError::Silent { .. } => End::of(Outcome::Refused, "registry-unknown", &error),
+        RegistriesError::Unfit { .. } => End::of(Outcome::Refused, "registry-unfit", &error),
+        RegistriesError::Ask { .. } | RegistriesError::Egress(_) => {
+            End::internal("registry-failed", &error)
+        }
+    })?;
+    record.say("registries", Source::Broker, &resolved.found)?;
+    let notes = resolved.found.iter();
+    record
+        .facts
+        .notes
+        .extend(notes.map(|found| format!("network.registries: {found}")));
+    Ok(resolved)
+}
+
+fn egress_setup(asked: &Asked, args: &JobArgs, rules: Vec<Rule>) -> Result<EgressSetup, End> {
     let trusted = &asked.trusted;
     let refused = |error: &dyn std::error::Error| End::of(Outcome::Usage, "egress-setup", error);
-    let mut setup = EgressSetup::new(&trusted.file, trusted.policy.network.clone());
+    let mut network = trusted.policy.network.clone();
+    network.allow.extend(rules);
+    let mut setup = EgressSetup::new(&trusted.file, network);
     if let Some(model) = &trusted.policy.agent.model {
         setup = setup.with_model(model.clone(), trusted.policy.agent.tokens);
     }

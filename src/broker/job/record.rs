@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::report::{Facts, html, markdown};
 
 /// Folders of a run that are not left behind.
-const SCRATCH: [&str; 3] = ["probe", "work", "egress"];
+const SCRATCH: [&str; 4] = ["probe", "work", "egress", "registries"];
 
 /// The record of one run.
 #[derive(Debug)]

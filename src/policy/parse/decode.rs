@@ -8,7 +8,7 @@ use super::Files;
 use super::yaml::{Mark, Node, Value};
 use crate::policy::model::{
     Agent, Approval, Changes, Credential, Environment, Filesystem, Limits, Model, Network, Place,
-    Policy, PullRequest, Rule, Task, TlsMode, Triggers,
+    Policy, PullRequest, Registry, Rule, RuleKind, Task, TlsMode, Triggers,
 };
 use crate::policy::words::Word;
 use crate::policy::{host, path, texts, units};
@@ -140,11 +140,22 @@ fn network(section: &Section<'_>, default: Network) -> Network {
             .filter_map(|node| rule(&section.under(node)))
             .collect(),
         at: section.key_place("allow").unwrap_or(first_line),
-        registries: section.texts("registries").unwrap_or(default.registries),
+        registries: section
+            .list("registries")
+            .iter()
+            .filter_map(|node| registry(&section.under(node)))
+            .collect(),
         requests: limits.count("requests").unwrap_or(default.requests),
         upload_bytes: limits.size("upload").unwrap_or(default.upload_bytes),
         url_bytes: limits.size("url").unwrap_or(default.url_bytes),
     }
+}
+
+fn registry(section: &Section<'_>) -> Option<Registry> {
+    Some(Registry {
+        tool: Word::from_word(&text_of(&section.node?.value)?)?,
+        at: section.place()?,
+    })
 }
 
 fn rule(section: &Section<'_>) -> Option<Rule> {
@@ -169,6 +180,7 @@ fn rule(section: &Section<'_>) -> Option<Rule> {
             .unwrap_or(crate::policy::model::AuthMode::Strip),
         websocket: section.flag("websocket").unwrap_or(false),
         credential: credential(&section.section("credential")),
+        kind: RuleKind::Listed,
         at: section.place()?,
     })
 }

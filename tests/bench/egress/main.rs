@@ -88,6 +88,7 @@ fn setup(origin: &origin::Running) -> EgressSetup {
         auth: AuthMode::Strip,
         websocket: false,
         credential: None,
+        kind: tagout::policy::model::RuleKind::Listed,
         at: Place {
             file: "bench.yml".into(),
             line,

@@ -275,6 +275,7 @@ fn setup_rule() -> Rule {
         auth: tagout::policy::model::AuthMode::Strip,
         websocket: false,
         credential: None,
+        kind: tagout::policy::model::RuleKind::Listed,
         at: tagout::policy::model::Place {
             file: "bench.yml".into(),
             line: 1,

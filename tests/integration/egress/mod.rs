@@ -45,6 +45,7 @@ pub(crate) fn rule(host: &str, port: u16, line: u32) -> Rule {
         auth: AuthMode::Strip,
         websocket: false,
         credential: None,
+        kind: tagout::policy::model::RuleKind::Listed,
         at: Place {
             file: "p.yml".into(),
             line,
