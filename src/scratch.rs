@@ -6,15 +6,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 /// Stale folders that one run removes at most; the rest waits for the next.
 const STALE_MAX: usize = 16;
 /// Entries that a removal looks at before it gives up.
 pub const ENTRIES_MAX: usize = 20_000_000;
-/// Attempts at a free name.
-const NAMES_MAX: u32 = 16;
+/// Attempts at a free name, of which runs that end at the same time may spoil some.
+const NAMES_MAX: u32 = 256;
 
 /// The folder. Dropping it removes it; a lock on it, which dies with the process, tells others that it is in use.
 #[derive(Debug)]
@@ -30,29 +30,38 @@ impl Scratch {
     /// The temporary folder is not writable, or somebody else's folder stands where ours belongs.
     pub fn new() -> io::Result<Self> {
         let home = home();
-        match rustix::fs::mkdir(&home, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !is_ours(&home) {
-            return Err(io::Error::other(format!("{} is not ours", home.display())));
-        }
-        sweep(&home);
+        let mut swept = false;
         for number in 0..NAMES_MAX {
+            match rustix::fs::mkdir(&home, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match rustix::fs::lstat(&home) {
+                Ok(meta) if belongs_to_us(&meta) => {}
+                // Another run that ended just now removed the empty home. So it may at each step below.
+                Err(Errno::NOENT) => continue,
+                Ok(_) | Err(_) => {
+                    return Err(io::Error::other(format!("{} is not ours", home.display())));
+                }
+            }
+            if !swept {
+                sweep(&home);
+                swept = true;
+            }
             let name = format!("run-{}-{number}", std::process::id());
             let path = home.join(&name);
             match rustix::fs::mkdir(&path, Mode::RWXU) {
                 Ok(()) => {}
-                Err(Errno::EXIST) => continue,
-                // Another run removed the empty home just now.
-                Err(Errno::NOENT) => {
-                    rustix::fs::mkdir(&home, Mode::RWXU)?;
-                    continue;
-                }
+                Err(Errno::EXIST | Errno::NOENT) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let lock = open_folder(CWD, &path)?;
-            // A sweep of another run may have taken it between the two calls; then its name is free again.
+            let lock = match open_folder(CWD, &path) {
+                Ok(lock) => lock,
+                // A sweep of another run took it before it had a lock.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            // The same between the two calls; then its name is free again.
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
                 && path.exists()
             {
@@ -94,11 +103,13 @@ fn home() -> PathBuf {
 }
 
 fn is_ours(path: &Path) -> bool {
-    rustix::fs::lstat(path).is_ok_and(|meta| {
-        FileType::from_raw_mode(meta.st_mode) == FileType::Directory
-            && meta.st_uid == rustix::process::geteuid().as_raw()
-            && meta.st_mode & 0o022 == 0
-    })
+    rustix::fs::lstat(path).is_ok_and(|meta| belongs_to_us(&meta))
+}
+
+fn belongs_to_us(meta: &Stat) -> bool {
+    FileType::from_raw_mode(meta.st_mode) == FileType::Directory
+        && meta.st_uid == rustix::process::geteuid().as_raw()
+        && meta.st_mode & 0o022 == 0
 }
 
 fn sweep(home: &Path) {
@@ -219,6 +230,20 @@ mod tests {
         drop(scratch);
         assert!(!path.exists());
         assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn runs_that_come_and_go_at_once_do_not_disturb_each_other() {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let scratch = Scratch::new().unwrap();
+                        assert!(scratch.path().is_dir());
+                    }
+                });
+            }
+        });
     }
 
     #[test]
