@@ -63,14 +63,17 @@ impl Init<'_> {
         environment.extend(command.environment.iter().cloned());
         let name = command.argv.first().map_or("", String::as_str);
         let program = find(name, environment.get("PATH").map_or("", String::as_str))?;
-        std::process::Command::new(program)
+        let mut started = std::process::Command::new(program);
+        started
             .arg0(name)
             .args(command.argv.iter().skip(1))
             .env_clear()
             .envs(environment)
             .current_dir(self.folder)
-            .stdin(Stdio::inherit())
-            .spawn()
+            .stdin(Stdio::inherit());
+        // A child that ends before its signal is blocked again is seen by the first look of `wait`.
+        sys::without_blocked_signals(|| started.spawn())
+            .and_then(|spawned| spawned)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => sandbox_code::NOT_FOUND,
                 _ => sandbox_code::NOT_EXECUTABLE,

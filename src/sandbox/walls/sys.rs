@@ -203,6 +203,28 @@ pub fn signal_descriptor(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Does something with no signal blocked, and blocks again afterwards what was blocked before. A process that is started
+/// meanwhile begins as it would without us: the mask passes through exec (signal(7)), and a debugger, for one, waits
+/// for its children by SIGCHLD. A blocked signal that arrives meanwhile has its usual effect.
+///
+/// # Errors
+/// None that the kernel documents for these arguments.
+pub fn without_blocked_signals<T>(deed: impl FnOnce() -> T) -> io::Result<T> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset writes the whole set to the memory that it is given, which is ours.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the new set was initialised just above, and the old one is written to memory of ours.
+    let done = unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), before.as_mut_ptr()) };
+    zero(done.into())?;
+    let answer = deed();
+    // SAFETY: the call above succeeded, so it has written the old set; the set in between is not asked for.
+    let done =
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    zero(done.into())?;
+    Ok(answer)
+}
+
 /// A signal read from a signal descriptor.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived {
