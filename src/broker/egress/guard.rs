@@ -32,6 +32,12 @@ impl Notes {
         heads.pop_front().flatten()
     }
 
+    /// How many heads were refused and not asked for yet.
+    pub(super) fn refused(&self) -> usize {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.iter().filter(|head| head.is_some()).count()
+    }
+
     /// From here on the bytes are no longer HTTP.
     pub(super) fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Release);

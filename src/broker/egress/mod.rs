@@ -16,6 +16,8 @@ mod guard;
 mod head;
 mod headers;
 mod hello;
+#[doc(hidden)]
+pub mod hostile;
 mod intake;
 mod lockdown;
 pub mod log;

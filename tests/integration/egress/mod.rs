@@ -6,6 +6,7 @@
 )]
 
 mod addresses;
+mod bytes;
 mod credentials;
 mod door;
 mod hostile;
