@@ -200,3 +200,95 @@ fn socks_leads_to_the_same_judging() {
     }
     assert_eq!(origin.seen().len(), 1);
 }
+
+/// `tagout egress` as a plain user, where tests run as root; being root hides every permission fault.
+fn as_plain_user(folder: &std::path::Path) -> std::process::Command {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = folder.join("tagout");
+    std::fs::copy(env!("CARGO_BIN_EXE_tagout"), &program).unwrap();
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return std::process::Command::new(program);
+    }
+    let mut command = plain_user("");
+    command.arg(program);
+    command
+}
+
+/// A program as the user nobody, or as whoever runs the tests where that is not root.
+fn plain_user(program: &str) -> std::process::Command {
+    let root = rustix::process::geteuid().is_root();
+    if !root && !program.is_empty() {
+        return std::process::Command::new(program);
+    }
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    if !program.is_empty() {
+        command.arg(program);
+    }
+    command
+}
+
+#[test]
+fn its_own_user_can_neither_read_nor_trace_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("p.yml");
+    std::fs::write(&policy, "version: 1\n").unwrap();
+    let mut child = as_plain_user(folder.path())
+        .args(["egress", "--policy"])
+        .arg(&policy)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TMPDIR", folder.path())
+        .env("CANARY", "sk-canary-0123456789")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert!(line.contains("\"proxy\""), "{line}");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let egress = std::fs::read_to_string(children).unwrap();
+    let egress = egress.trim();
+    for file in ["environ", "mem", "maps", "fd", "cwd", "exe", "auxv"] {
+        let path = format!("/proc/{egress}/{file}");
+        let script = format!("ls -l {path}/ > /dev/null 2>&1 || head -c 1 {path}");
+        let tried = plain_user("sh").args(["-c", &script]).output().unwrap();
+        let said = String::from_utf8_lossy(&tried.stderr).into_owned();
+        assert!(
+            tried.stdout.is_empty() && said.contains("Permission denied"),
+            "{file}: {said}"
+        );
+    }
+    // The control: the parent, which holds nothing, can be read by its user.
+    let own = format!("/proc/{}/environ", child.id());
+    let read = plain_user("cat").arg(own).output().unwrap();
+    assert!(String::from_utf8_lossy(&read.stdout).contains("CANARY"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn it_listens_on_loopback_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("p.yml");
+    std::fs::write(&policy, "version: 1\n").unwrap();
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tagout"))
+            .args(["egress", "--listen", listen, "--policy"])
+            .arg(&policy)
+            .env_clear()
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{listen} {output:?}");
+    }
+    let listen = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    let auth = ProxyAuth::Password;
+    let proxy = tagout::broker::egress::setup::Proxy { listen, auth };
+    assert!(
+        EgressSetup::new("p.yml", network(Vec::new()))
+            .with_proxy(proxy)
+            .is_err()
+    );
+}
