@@ -79,6 +79,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// Milliseconds of processor time, if it is bounded.
+    pub cpu_time_ms: Option<u64>,
     /// Bytes of one file.
     pub file_bytes: u64,
     /// Bytes written to disk.

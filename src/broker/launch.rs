@@ -108,6 +108,9 @@ pub fn plan(wanted: Wanted<'_>) -> Plan {
         limits: Limits {
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
+            cpu_time_ms: limits
+                .cpu_time
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             file_bytes: limits.file_bytes,
             disk_bytes: limits.disk_bytes,
             output_bytes: wanted.bound_output.then_some(limits.output_bytes),

@@ -107,6 +107,7 @@ impl Default for Policy {
             limits: Limits {
                 memory_bytes: 4 * GIB,
                 processes: 1024,
+                cpu_time: None,
                 file_bytes: GIB,
                 disk_bytes: 8 * GIB,
                 output_bytes: 16 * MIB,

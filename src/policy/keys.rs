@@ -256,6 +256,7 @@ static REQUIRE: &[Key] = &[
 static LIMITS: &[Key] = &[
     key!("memory", Shape::Size(16 * MIB, 64 * TIB), "4GiB", "2GiB", "memory"),
     key!("processes", Shape::Count(4, 4_000_000), "1024", "256", "processes and threads"),
+    key!("cpu-time", Shape::OrNull(&Shape::Duration(1, DAY_SECONDS)), "null", "20m", "processor time of everything inside; where it is null only wall-time bounds it"),
     key!("file-size", Shape::Size(KIB, 64 * TIB), "1GiB", "100MiB", "bytes of one file"),
     key!("disk", Shape::Size(MIB, 64 * TIB), "8GiB", "1GiB", "bytes written to disk"),
     key!("output", Shape::Size(KIB, 4 * GIB), "16MiB", "1MiB", "bytes of output that are kept"),

@@ -308,6 +308,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// Processor time of everything inside, if it is bounded.
+    pub cpu_time: Option<Duration>,
     /// Bytes of one file.
     pub file_bytes: u64,
     /// Bytes written to disk.

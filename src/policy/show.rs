@@ -229,6 +229,12 @@ fn limits(limits: &Limits) -> Tree {
     map([
         ("memory", size(limits.memory_bytes)),
         ("processes", Tree::Count(limits.processes)),
+        (
+            "cpu-time",
+            limits
+                .cpu_time
+                .map_or(Tree::Null, |time| Tree::Text(duration_text(time))),
+        ),
         ("file-size", size(limits.file_bytes)),
         ("disk", size(limits.disk_bytes)),
         ("output", size(limits.output_bytes)),

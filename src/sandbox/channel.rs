@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
+use super::limit::Limit;
 use crate::wire::{Denied, Wall};
 
 /// Largest packet in bytes; a longer one is an error.
@@ -39,6 +40,13 @@ pub enum Report {
     },
     /// Something was refused.
     Denied(Denied),
+    /// A process died of a signal that only a limit or a wall sends.
+    Killed {
+        /// Its number.
+        signal: i32,
+    },
+    /// A limit made calls fail.
+    Hindered(Limit),
 }
 
 /// What the launcher tells them.

@@ -110,7 +110,9 @@ impl Copied {
                     }
                     FileType::RegularFile => {
                         let bytes = u64::try_from(meta.st_size).unwrap_or(u64::MAX);
-                        left = left.checked_sub(bytes).ok_or(Errno::DQUOT)?;
+                        left = left.checked_sub(bytes).ok_or_else(|| {
+                            io::Error::other("it holds more than limits.disk allows")
+                        })?;
                         copy_file(&from, &to, &name, &name, &meta)?;
                     }
                     FileType::Symlink => {

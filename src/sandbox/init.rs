@@ -12,9 +12,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::channel::{Channel, Order, Report};
+use super::launch::PASSED;
+use super::limit::{Limit, Reached};
+use super::meter::Meter;
 use super::walls::sys;
 use crate::outcome::sandbox_code;
-use crate::wire::Command;
+use crate::wire::{Command, Limits};
 
 /// What init needs once the walls stand.
 #[derive(Debug)]
@@ -27,7 +30,16 @@ pub struct Init<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// Where they start.
     pub folder: &'a Path,
+    /// The limits of the run.
+    pub limits: &'a Limits,
+    /// Whether the commands get the terminal on stdin.
+    pub terminal: bool,
+    /// A folder in memory that the run fills and nobody outside can look at; none where all folders are the host's.
+    pub memory: Option<&'a Path>,
 }
+
+/// Signals of which a process dies only at a limit or at the wall before the kernel.
+const TELLING: [Signal; 2] = [Signal::XFSZ, Signal::SYS];
 
 impl Init<'_> {
     /// Runs the commands until one fails; the answer is for `_exit`.
@@ -41,8 +53,15 @@ impl Init<'_> {
     }
 
     fn try_run(&self) -> io::Result<()> {
-        let children = sys::signal_descriptor(&[Signal::CHILD.as_raw()])?;
+        // Blocked, so that a signal to our process group, which is the commands' too, does not end us.
+        let children = sys::signal_descriptor(&blocked())?;
+        if self.terminal {
+            // A terminal that was hung up meanwhile is noticed by whoever reads from it.
+            let own = rustix::process::getpgrp();
+            if let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own) {}
+        }
         for (index, command) in self.commands.iter().enumerate() {
+            while sys::read_signal(children.as_fd())?.is_some() {}
             let code = match self.start(command) {
                 Ok(child) => {
                     self.channel.send(&Report::Started { index })?;
@@ -50,10 +69,26 @@ impl Init<'_> {
                 }
                 Err(code) => i32::from(code),
             };
+            if code != 0 {
+                self.tell_cause()?;
+            }
             self.channel.send(&Report::Ended { code })?;
             if code != 0 {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// A command that failed at a limit leaves others behind that show it, until we end.
+    fn tell_cause(&self) -> io::Result<()> {
+        if self.memory.is_some_and(is_full) {
+            self.channel.send(&Report::Hindered(Limit::Disk))?;
+        }
+        // Orphans are our parent's where process ids are shared, and ours where we have none.
+        let root = rustix::process::getppid().unwrap_or_else(rustix::process::getpid);
+        if let Some(Reached::Ends(limit)) = Meter::new(root, self.limits, &[]).look() {
+            self.channel.send(&Report::Hindered(limit))?;
         }
         Ok(())
     }
@@ -83,8 +118,9 @@ impl Init<'_> {
     /// Reaps everything that ends, passes signals on, and answers when the command itself has ended.
     fn wait(&self, child: &Child, children: &OwnedFd) -> io::Result<i32> {
         let command = Pid::from_child(child);
+        let mut told = [false; TELLING.len()];
         loop {
-            if let Some(code) = reap(command)? {
+            if let Some(code) = self.reap(command, &mut told)? {
                 return Ok(code);
             }
             let mut waited = [
@@ -106,20 +142,53 @@ impl Init<'_> {
             }
         }
     }
-}
 
-/// Reaps all that has ended; the answer is the command's code if it was among them.
-fn reap(command: Pid) -> io::Result<Option<i32>> {
-    let mut ended = None;
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((process, status))) if process == command => ended = Some(code(status)),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    fn waiting(&self) -> WaitOptions {
+        if self.terminal {
+            WaitOptions::NOHANG | WaitOptions::UNTRACED
+        } else {
+            WaitOptions::NOHANG
         }
     }
+
+    /// Reaps all that has ended; the answer is the command's code if it was among them. Each telling death is told once.
+    fn reap(&self, command: Pid, told: &mut [bool; TELLING.len()]) -> io::Result<Option<i32>> {
+        let mut ended = None;
+        loop {
+            match rustix::process::wait(self.waiting()) {
+                // Nobody could wake what the terminal has stopped: the shell outside sees us, and we go on.
+                Ok(Some((process, status))) if status.stopped() => {
+                    drop(sys::send_signal(process, Signal::CONT.as_raw()));
+                }
+                Ok(Some((process, status))) => {
+                    if process == command {
+                        ended = Some(code(status));
+                    }
+                    let signal = status.terminating_signal();
+                    let place = TELLING.iter().position(|one| Some(one.as_raw()) == signal);
+                    if let (Some(signal), Some(false)) = (signal, place.map(|place| told[place])) {
+                        told[place.unwrap_or_default()] = true;
+                        self.channel.send(&Report::Killed { signal })?;
+                    }
+                }
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Signals that are read and not suffered: those that are passed on, those of a terminal, and the deaths of children.
+fn blocked() -> Vec<i32> {
+    let others = [Signal::CHILD, Signal::TSTP, Signal::TTIN, Signal::TTOU];
+    let all = PASSED.iter().copied().chain(others);
+    all.map(Signal::as_raw).collect()
+}
+
+/// Whether nothing more fits. What was cleared up since is not seen.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|system| system.f_bavail == 0 || system.f_favail == 0)
 }
 
 fn code(status: WaitStatus) -> i32 {

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::channel::{Channel, Order, Report};
+use super::limit::{Limit, Reached};
 use super::meter::{self, Meter};
 use super::scene::Scene;
 use super::shared::Shared;
@@ -32,8 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// The code of a command of which nobody said how it ended: only SIGKILL leaves no word.
 const KILLED: i32 = sandbox_code::SIGNAL_BASE as i32 + 9;
 
-/// Signals that are passed to the command.
-const PASSED: &[Signal] = &[
+/// Signals that are passed to the command, unless the terminal sends them to it itself.
+pub const PASSED: &[Signal] = &[
     Signal::TERM,
     Signal::INT,
     Signal::HUP,
@@ -124,6 +125,7 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         private: &[],
         written: &scene.written,
         launcher: own_numbers(),
+        terminal: false,
     };
     let mut ended = start(&cast, namespaces::OUTER, stage::outer, guard)?;
     if let Some(protected) = &scene.protected {
@@ -150,6 +152,7 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         private: &shared.private,
         written: &shared.private,
         launcher: own_numbers(),
+        terminal: false,
     };
     let lost = |error: io::Error| error.to_string();
     // The egress is a child of ours and no part of the run.
@@ -177,13 +180,21 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
     let lost = |error: io::Error| error.to_string();
     let (stage, stage_side) = Channel::pair().map_err(lost)?;
     let (init, init_side) = Channel::pair().map_err(lost)?;
-    let passed: Vec<i32> = PASSED.iter().map(|signal| signal.as_raw()).collect();
+    let terminal = has_terminal();
+    let passed = PASSED.iter().map(|signal| signal.as_raw());
+    let passed: Vec<i32> = if terminal {
+        // We take the terminal back from the background.
+        passed.chain([Signal::TTOU.as_raw()]).collect()
+    } else {
+        passed.collect()
+    };
     let signals = sys::signal_descriptor(&passed).map_err(lost)?;
     let clone =
         sys::clone_process(flags).map_err(|error| format!("make the outer process: {error}"))?;
     let child = match clone {
         Side::Child => {
             drop((stage, init, signals));
+            let cast = &Cast { terminal, ..*cast };
             sys::leave(outer(cast, &stage_side, init_side));
         }
         Side::Parent(child) => child,
@@ -199,10 +210,21 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
         fault: None,
         killing: None,
         meter: Meter::new(child, &cast.plan.limits, cast.written),
-        next_look: Instant::now() + meter::PAUSE,
+        next_look: Instant::now() + meter::PAUSE_NEAR,
     };
     let waited = watch.wait(cast.plan, child, guard);
-    watch.finish(waited, child)
+    let ended = watch.finish(waited, child);
+    if terminal {
+        // A terminal that was hung up meanwhile has nothing to give.
+        let own = rustix::process::getpgrp();
+        if let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own) {}
+    }
+    ended
+}
+
+/// Whether stdin is a terminal whose keys go to us, so that they must go to the command.
+fn has_terminal() -> bool {
+    rustix::termios::tcgetpgrp(io::stdin()) == Ok(rustix::process::getpgrp())
 }
 
 /// How a run ended.
@@ -211,13 +233,18 @@ struct Ended {
     code: i32,
     walls: BTreeMap<String, Wall>,
     denied: Vec<Denied>,
-    limit: Option<String>,
+    limit: Option<Limit>,
+    /// A limit that made calls fail; it is the run's if the run failed.
+    hindered: Option<Limit>,
     commands: Vec<i32>,
     raised: bool,
 }
 
 impl Ended {
-    fn report(self, plan: &Plan, level: Level, missing: Vec<String>) -> WallsReport {
+    fn report(mut self, plan: &Plan, level: Level, missing: Vec<String>) -> WallsReport {
+        if self.code != 0 {
+            self.limit = self.limit.or(self.hindered);
+        }
         WallsReport {
             level: Some(level),
             abi: sys::landlock_abi(),
@@ -234,9 +261,33 @@ impl Ended {
             } else {
                 self.code
             },
-            limit: self.limit,
+            limit: self.limit.map(|limit| limit.name().to_owned()),
             missing,
             commands: self.commands,
+        }
+    }
+
+    /// A limit that a program met inside.
+    fn hinder(&mut self, limit: Limit) {
+        if self.hindered.is_none_or(|known| known != limit) {
+            self.hindered.get_or_insert(limit);
+            self.deny(limit.denied());
+        }
+    }
+
+    /// A process inside died of this signal, or a shell says so by its exit code.
+    fn killed(&mut self, signal: i32) {
+        if signal == Signal::XFSZ.as_raw() {
+            self.hinder(Limit::FileSize);
+        } else if signal == Signal::SYS.as_raw()
+            && !self.denied.iter().any(|denied| denied.wall == "syscalls")
+        {
+            self.deny(Denied {
+                wall: "syscalls".to_owned(),
+                what: "call the kernel as another architecture; the process was ended".to_owned(),
+                count: 1,
+                allow: None,
+            });
         }
     }
 
@@ -349,9 +400,14 @@ impl Watch {
                     .and_then(|command| command.wall_time_ms);
                 self.command_end = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
             }
+            Report::Killed { signal } => self.ended.killed(signal),
+            Report::Hindered(limit) => self.ended.hinder(limit),
             Report::Ended { code } => {
                 self.command_end = None;
                 self.ended.code = code;
+                // A shell that saw its last program die of a signal ends so.
+                self.ended
+                    .killed(code - i32::from(sandbox_code::SIGNAL_BASE));
                 if self.ended.commands.len() < plan.commands.len() {
                     self.ended.commands.push(code);
                 }
@@ -382,14 +438,18 @@ impl Watch {
     fn watch_time(&mut self) {
         let now = Instant::now();
         let late = self.limits_end <= now || self.command_end.is_some_and(|end| end <= now);
-        let mut limit = late.then_some("wall-time");
+        let mut reached = late.then_some(Reached::Ends(Limit::WallTime));
         if self.next_look <= now {
-            limit = limit.or(self.meter.look());
-            self.next_look = Instant::now() + meter::PAUSE;
+            reached = reached.or(self.meter.look());
+            self.next_look = Instant::now() + self.meter.pause();
         }
-        if let (Some(limit), None) = (limit, &self.ended.limit) {
-            self.ended.limit = Some(limit.to_owned());
-            self.end_all();
+        match reached {
+            Some(Reached::Ends(limit)) if self.ended.limit.is_none() => {
+                self.ended.limit = Some(limit);
+                self.end_all();
+            }
+            Some(Reached::Hinders(limit)) => self.ended.hinder(limit),
+            Some(Reached::Ends(_)) | None => {}
         }
         if self.killing.is_some_and(|end| end <= now) {
             self.end_all();
@@ -422,6 +482,10 @@ impl Watch {
         // A fault after the start cannot be taken for an end of the command.
         if self.fault.is_some() && self.ended.code == 0 {
             self.ended.code = KILLED;
+        }
+        let unnamed = self.ended.limit.or(self.ended.hindered).is_none();
+        if self.ended.code != 0 && unnamed && self.meter.has_file_at_limit() {
+            self.ended.hinder(Limit::FileSize);
         }
         waited.map_err(|error| error.to_string())?;
         reaped.map_err(|error| io::Error::from(error).to_string())?;

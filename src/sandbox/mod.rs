@@ -11,6 +11,7 @@ pub mod git;
 pub mod hidden;
 pub mod init;
 pub mod launch;
+pub mod limit;
 pub mod meter;
 pub mod protect;
 pub mod resolver;

@@ -442,6 +442,12 @@ pub(super) fn claims(plan: &Plan, root_uid: bool) -> BTreeMap<String, Wall> {
     } else {
         Wall::Absent
     };
+    // One process by the kernel, the sum by looking.
+    let cpu_time = if plan.limits.cpu_time_ms.is_some() {
+        Wall::Enforced
+    } else {
+        Wall::Absent
+    };
     [
         ("files", Wall::Enforced),
         ("metadata", Wall::Enforced),
@@ -464,6 +470,7 @@ pub(super) fn claims(plan: &Plan, root_uid: bool) -> BTreeMap<String, Wall> {
         ("limits.memory", Wall::Partial),
         // The kernel does not count the processes of uid 0 (fork(2), EAGAIN).
         ("limits.processes", processes),
+        ("limits.cpu-time", cpu_time),
         ("limits.file-size", Wall::Enforced),
         ("limits.open-files", Wall::Enforced),
         ("limits.disk", Wall::Partial),

@@ -13,18 +13,19 @@ use rustix::thread::CapabilitySet;
 use super::channel::{Channel, Report};
 use super::doorkeeper::{self, Door};
 use super::init::Init;
+use super::scene;
 use super::supervisor::{Supervisor, Woken, listener, start};
 use super::sweep;
 use super::walls::files::{Rule, Tcp};
 use super::walls::namespaces::{self, Ids};
 use super::walls::root::{self, Root};
 use super::walls::sys::{self, Side};
-use super::walls::syscalls::{self, Filters};
+use super::walls::syscalls::{self, Filters, Ground};
 use super::walls::{Fault, Step, files, limits, privileges};
 use crate::wire::{Denied, Plan, Wall};
 
 /// What both processes are given.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Cast<'a> {
     /// The plan.
     pub plan: &'a Plan,
@@ -48,6 +49,18 @@ pub struct Cast<'a> {
     pub written: &'a [PathBuf],
     /// The launcher's process and its group, which the run may not signal.
     pub launcher: [Pid; 2],
+    /// Whether the commands take the terminal over from the launcher.
+    pub terminal: bool,
+}
+
+impl Cast<'_> {
+    /// What the run shares with the host.
+    fn ground(&self) -> Ground {
+        match self.root {
+            Some(_) => Ground::Own,
+            None => Ground::Shared,
+        }
+    }
 }
 
 /// The outer process, from its first step to its last; the answer is for `_exit`.
@@ -175,6 +188,9 @@ fn inner(cast: &Cast<'_>, channel: Channel, outside: Outside) -> i32 {
         commands: &cast.plan.commands,
         environment: cast.environment,
         folder: cast.folder,
+        limits: &cast.plan.limits,
+        terminal: cast.terminal,
+        memory: cast.root.map(|_own| Path::new(scene::TEMPORARY)),
     };
     init.run()
 }
@@ -182,6 +198,8 @@ fn inner(cast: &Cast<'_>, channel: Channel, outside: Outside) -> i32 {
 /// The order is the wall: mounts before Landlock, which forbids them; privileges before seccomp, which forbids their calls.
 fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fault> {
     die_with_parent(channel)?;
+    // Whoever runs the machine dry goes first. Best before the walls: afterwards the file belongs to root.
+    if let Err(_not_shown) = std::fs::write("/proc/self/oom_score_adj", "1000") {}
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::setpgid(None, None).step("leave the caller's process group")?;
     let tcp = match cast.root {
@@ -197,7 +215,7 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
         namespaces::join_network(network.as_fd())?;
     }
     sys::close_all_on_exec(3).step("shut inherited descriptors")?;
-    limits::set(&cast.plan.limits)?;
+    limits::set(&cast.plan.limits, cast.ground())?;
     privileges::drop_all(CapabilitySet::empty())?;
     files::restrict(cast.rules, tcp)?;
     cast.filters.install()?;

@@ -68,6 +68,7 @@ pub(crate) fn policy() -> model::Policy {
         limits: model::Limits {
             memory_bytes: 1,
             processes: 1,
+            cpu_time: None,
             file_bytes: 1,
             disk_bytes: 1,
             output_bytes: 1,

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod limits;
+mod terminal;
+
 /// Levels that every case must hold at.
 const LEVELS: [&str; 2] = ["b", "c"];
 /// Debian's own: a user's installation is closed to the plain user.
@@ -28,9 +31,62 @@ struct Place {
     root: bool,
 }
 
+/// What a run left.
+#[derive(Debug)]
+struct Left {
+    code: Option<i32>,
+    errors: String,
+    report: serde_json::Value,
+}
+
 impl Place {
     fn new() -> Self {
-        let root = rustix::process::geteuid().is_root();
+        Self::of(rustix::process::geteuid().is_root())
+    }
+
+    /// One for the plain user, and as root one for root.
+    fn of_each_user() -> Vec<Self> {
+        let mut all = vec![Self::new()];
+        if rustix::process::geteuid().is_root() {
+            all.push(Self::of(false));
+        }
+        all
+    }
+
+    fn who(&self) -> &'static str {
+        if rustix::process::geteuid().is_root() && !self.root {
+            "root"
+        } else {
+            "plain user"
+        }
+    }
+
+    /// Runs a command under a policy.
+    fn under(&self, level: &str, policy: &str, command: &[&str]) -> Left {
+        let (file, json) = (self.path("policy.yml"), self.path("report.json"));
+        fs::write(&file, policy).unwrap();
+        if json.exists() {
+            fs::remove_file(&json).unwrap();
+        }
+        let output = self
+            .tagout(level)
+            .arg("--policy")
+            .arg(file)
+            .arg("--json")
+            .arg(&json)
+            .arg("--")
+            .args(command)
+            .output()
+            .unwrap();
+        Left {
+            code: output.status.code(),
+            errors: text(&output.stderr),
+            report: serde_json::from_slice(&fs::read(json).unwrap()).unwrap(),
+        }
+    }
+
+    /// `root`: commands of this place are run as the plain user by root.
+    fn of(root: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Self { folder, root };
         fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();

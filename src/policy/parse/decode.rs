@@ -193,6 +193,7 @@ fn limits(section: &Section<'_>, default: Limits) -> Limits {
     Limits {
         memory_bytes: section.size("memory").unwrap_or(default.memory_bytes),
         processes: section.count("processes").unwrap_or(default.processes),
+        cpu_time: section.duration("cpu-time").or(default.cpu_time),
         file_bytes: section.size("file-size").unwrap_or(default.file_bytes),
         disk_bytes: section.size("disk").unwrap_or(default.disk_bytes),
         output_bytes: section.size("output").unwrap_or(default.output_bytes),

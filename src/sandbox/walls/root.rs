@@ -119,6 +119,13 @@ const READ_ONLY: u64 = 0x1;
 const NO_EXEC: u64 = 0x8;
 const NO_SET_UID: u64 = 0x2;
 
+/// Bytes that our own part of the new root takes at most.
+const OWN_BYTES: u64 = 16 << 20;
+/// Files and folders of the same.
+const OWN_FILES: u64 = 8192;
+/// Bytes of the limit that go with one file.
+const ENTRY_BYTES_MIN: u64 = 16 * 1024;
+
 /// A place in the new root where our own files and folders for masks lie.
 const OURS: &str = ".tagout";
 
@@ -135,7 +142,11 @@ pub fn enter(root: &Root) -> Result<(), Fault> {
     let process = new_file_system("proc", &[])?;
     let base = new_file_system(
         "tmpfs",
-        &[("size", &root.memory_bytes.to_string()), ("mode", "0755")],
+        &[
+            ("size", &(root.memory_bytes + OWN_BYTES).to_string()),
+            ("nr_inodes", &inodes(root.memory_bytes).to_string()),
+            ("mode", "0755"),
+        ],
     )?;
     // On top of "/" it hides nothing from a process whose root is the old one, and is reached by descriptor only.
     rustix::mount::move_mount(&base, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -195,6 +206,11 @@ fn shielded(source: &Path, attributes: u64) -> Result<OwnedFd, Fault> {
     sys::mount_attributes(tree.as_fd(), true, attributes, 0)
         .map_err(|error| Fault::new(format!("shield {}", source.display()), error))?;
     Ok(tree)
+}
+
+/// Files that the run's private folders may hold. What a file counts at least is the same everywhere.
+fn inodes(memory_bytes: u64) -> u64 {
+    OWN_FILES + memory_bytes / ENTRY_BYTES_MIN
 }
 
 fn clone_tree(from: impl AsFd, path: &Path, recursive: bool) -> io::Result<OwnedFd> {
