@@ -183,8 +183,13 @@ impl Prepared {
         };
         match road.egress.finish() {
             Ok(events) => {
-                let requests = aggregate(events.iter()).into_iter().map(Denied::from);
-                report.denied.get_or_insert_default().extend(requests);
+                let requests: Vec<Denied> = aggregate(events.iter())
+                    .into_iter()
+                    .map(Denied::from)
+                    .collect();
+                if !requests.is_empty() {
+                    report.denied.get_or_insert_default().extend(requests);
+                }
             }
             Err(error) => {
                 // Without its log nobody can say that nothing was refused.

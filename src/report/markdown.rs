@@ -117,7 +117,7 @@ fn refused(page: &mut String, facts: &Facts) {
         .iter()
         .chain(inside.unwrap_or_default())
         .collect();
-    if all.is_empty() && inside.is_some() {
+    if all.is_empty() {
         line(page, "Nothing that is known.");
     }
     if !all.is_empty() {
@@ -137,7 +137,7 @@ fn refused(page: &mut String, facts: &Facts) {
         }
         rest(page, all.len());
     }
-    if inside.is_none() && facts.walls.level.is_some() {
+    if facts.walls.level.is_some() {
         line(
             page,
             "\nWhat the kernel refused beyond this is not known: calls are not traced one by one.",

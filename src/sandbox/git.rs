@@ -34,7 +34,7 @@ pub fn show(original: &Path, copy: &Path) -> io::Result<Option<PathBuf>> {
     if fs::symlink_metadata(&references).is_ok_and(|meta| meta.is_dir()) {
         copy_folder(&references, &shown.join("refs"), &mut left)?;
     }
-    let text = fs::read_to_string(real.join("config")).unwrap_or_default();
+    let text = protect::small_file(&real.join("config")).unwrap_or_default();
     fs::write(shown.join("config"), protect::without_secrets(&text))?;
     let objects = real.join("objects");
     let mut line = objects.as_os_str().as_encoded_bytes().to_vec();

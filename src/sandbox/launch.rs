@@ -111,7 +111,7 @@ fn attempt(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String>
 
 fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     let ids = Ids::of_caller();
-    let scene = Scene::of_new_root(plan, ids);
+    let scene = Scene::of_new_root(plan, ids).map_err(|fault| fault.sentence())?;
     let filters = Filters::compile(Ground::Own).map_err(|fault| fault.sentence())?;
     let cast = Cast {
         plan,
@@ -255,7 +255,8 @@ impl Ended {
             }
             .to_owned(),
             walls: self.walls,
-            denied: Some(self.denied),
+            // Refusals by the file system and by most system calls are seen by nobody, so none known is not none at all.
+            denied: (!self.denied.is_empty()).then_some(self.denied),
             exit: if self.limit.is_some() {
                 i32::from(sandbox_code::LIMIT)
             } else {

@@ -7,6 +7,7 @@ use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 use super::protect::Protected;
+use super::walls::Fault;
 use super::walls::files::{Grant, Rule};
 use super::walls::namespaces::Ids;
 use super::walls::root::{Item, Root, Shown};
@@ -126,8 +127,10 @@ const HOSTS: &str = "127.0.0.1 localhost tagout\n::1 localhost ip6-localhost ip6
 
 impl Scene {
     /// Levels A and B: a new root.
-    #[must_use]
-    pub fn of_new_root(plan: &Plan, ids: Ids) -> Self {
+    ///
+    /// # Errors
+    /// A workspace whose protected paths cannot be found.
+    pub fn of_new_root(plan: &Plan, ids: Ids) -> Result<Self, Fault> {
         let mut items = Vec::with_capacity(96);
         private(&mut items);
         items.extend(plan.home.iter().map(|(path, text)| Item::File {
@@ -152,17 +155,17 @@ impl Scene {
         }
         let folder = workspace(&mut items, plan);
         let protected = match &plan.workspace {
-            Workspace::InPlace { path } => Some(Protected::of(path, plan)),
+            Workspace::InPlace { path } => Some(Protected::of(path, plan)?),
             Workspace::Copy { .. } | Workspace::View { .. } => None,
         };
-        mask(&mut items, plan, &folder, protected.as_ref());
+        mask(&mut items, plan, &folder, protected.as_ref())?;
         certificates(&mut items, plan);
         let root_uid = ids.user == 0;
         let bundle = match &plan.network {
             Network::Egress { .. } => Some(Path::new(CA_BUNDLE)),
             Network::None => None,
         };
-        Self {
+        Ok(Self {
             rules: rules(plan, &folder, root_uid),
             environment: environment(plan, Path::new(HOME), Path::new(TEMPORARY), &folder, bundle),
             walls: claims(plan, root_uid),
@@ -179,7 +182,7 @@ impl Scene {
                 Workspace::Copy { .. } => Vec::new(),
             },
             protected,
-        }
+        })
     }
 }
 
@@ -309,15 +312,26 @@ fn workspace(items: &mut Vec<Item>, plan: &Plan) -> PathBuf {
 }
 
 /// Puts the read-only and the denied paths of the workspace out of reach.
-fn mask(items: &mut Vec<Item>, plan: &Plan, folder: &Path, protected: Option<&Protected>) {
+fn mask(
+    items: &mut Vec<Item>,
+    plan: &Plan,
+    folder: &Path,
+    protected: Option<&Protected>,
+) -> Result<(), Fault> {
     let host = match &plan.workspace {
         Workspace::InPlace { path } | Workspace::Copy { path } => path,
         Workspace::View { lower, .. } => lower,
     };
     let found = match protected {
         Some(protected) => protected.clone(),
-        None => Protected::of(host, plan),
+        None => Protected::of(host, plan)?,
     };
+    // Those above come first in this order, and before what is mounted inside them.
+    for path in &found.anchors {
+        items.push(Item::Anchor {
+            target: folder.join(path),
+        });
+    }
     for path in &found.read_only {
         items.push(Item::Freeze {
             target: folder.join(path),
@@ -340,6 +354,7 @@ fn mask(items: &mut Vec<Item>, plan: &Plan, folder: &Path, protected: Option<&Pr
             }
         });
     }
+    Ok(())
 }
 
 /// Shows the bundle by a path of ours and over the system's own, so that programs that read no variable find it.

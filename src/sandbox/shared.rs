@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::Copied;
 use super::git;
-use super::protect::Protected;
+use super::protect::{self, Protected};
 use super::scene::{self, ETC, SYSTEM};
 use super::walls::files::{Grant, Rule};
 use super::walls::namespaces::Ids;
@@ -59,8 +59,12 @@ impl Shared {
     /// The copy is too large or cannot be made, or the plan asks for what this level cannot give.
     pub fn prepare(plan: &Plan, ids: Ids) -> Result<Self, Fault> {
         if !plan.write.is_empty() {
-            let error = io::Error::other("it needs mounts");
-            return Err(Fault::new("show writable paths copy-on-write", error));
+            // A program expects them where they are, and there only the host's own can be.
+            let error = io::Error::other("only levels with mounts can");
+            return Err(Fault::new(
+                "throw away what is written below filesystem.write",
+                error,
+            ));
         }
         let scratch = Scratch::new().step("make a private folder")?;
         let home = scratch.path().join("home");
@@ -79,7 +83,7 @@ impl Shared {
             Workspace::InPlace { path } | Workspace::Copy { path } => {
                 let folder = scratch.path().join("workspace");
                 std::fs::create_dir(&folder).step("make a private folder")?;
-                let protected = Protected::of(path, plan);
+                let protected = Protected::of(path, plan)?;
                 let mut left_out: Vec<PathBuf> = protected
                     .denied
                     .iter()
@@ -100,6 +104,9 @@ impl Shared {
         };
         let private = vec![folder.clone(), home.clone(), temporary.clone()];
         let mut rules = rules(plan, &private);
+        if let Workspace::InPlace { path } | Workspace::Copy { path } = &plan.workspace {
+            stays_out_of_reach(&rules, plan, path)?;
+        }
         rules.extend(objects.map(|path| Rule {
             path,
             grant: Grant::Read,
@@ -131,22 +138,52 @@ impl Shared {
         };
         let is_protected = |path: &Path| protected.holds(path);
         let returned = copied.write_back(&is_protected)?;
-        let row = |what: String, wall: &str| Denied {
-            wall: wall.to_owned(),
+        let row = |what: String, allow: Option<String>| Denied {
+            wall: "files".to_owned(),
             what,
             count: 1,
-            allow: None,
+            allow,
         };
-        let refused = returned
-            .refused
-            .iter()
-            .map(|path| row(format!("write {}", path.display()), "files"));
+        let refused = returned.refused.iter().map(|path| {
+            row(
+                format!("write {}", path.display()),
+                Some(protect::allowed(path)),
+            )
+        });
         let lost = returned
             .lost
             .iter()
-            .map(|path| row(format!("write back {}", path.display()), "files"));
+            .map(|path| row(format!("write back {}", path.display()), None));
         Ok(refused.chain(lost).collect())
     }
+}
+
+/// Landlock cannot take a path out of a folder that it grants: where the workspace lies in one, its protected paths would
+/// be open by the workspace's own name.
+fn stays_out_of_reach(rules: &[Rule], plan: &Plan, workspace: &Path) -> Result<(), Fault> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_gone| path.to_path_buf());
+    let named: Vec<PathBuf> = plan.read.iter().map(|path| real(path)).collect();
+    let granted = rules.iter().map(|rule| &rule.path).chain(&named);
+    let held = [".git".to_owned()];
+    let held = plan
+        .deny
+        .iter()
+        .chain(&held)
+        .map(|name| workspace.join(name.trim_matches('/')));
+    let held: Vec<PathBuf> = held.collect();
+    for path in granted {
+        if held
+            .iter()
+            .any(|held| held.starts_with(path) || path.starts_with(held))
+        {
+            let error = io::Error::other(format!("{} may be read", path.display()));
+            return Err(Fault::new(
+                "keep the workspace's own folder out of reach",
+                error,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn rules(plan: &Plan, private: &[PathBuf]) -> Vec<Rule> {

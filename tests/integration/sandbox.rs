@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod limits;
+mod paths;
 mod terminal;
 
 /// Levels that every case must hold at.
@@ -35,6 +36,7 @@ struct Place {
 #[derive(Debug)]
 struct Left {
     code: Option<i32>,
+    said: String,
     errors: String,
     report: serde_json::Value,
 }
@@ -80,6 +82,7 @@ impl Place {
             .unwrap();
         Left {
             code: output.status.code(),
+            said: text(&output.stdout),
             errors: text(&output.stderr),
             report: serde_json::from_slice(&fs::read(json).unwrap()).unwrap(),
         }
@@ -109,15 +112,20 @@ impl Place {
             "[core]\n\tbare = false\n[http]\n\textraheader = token-canary\n",
         )
         .unwrap();
-        if root {
+        place.own();
+        place
+    }
+
+    /// Gives everything in it to the user that the commands run as.
+    fn own(&self) {
+        if self.root {
             let done = Command::new("chown")
-                .args(["-R", "65534:65534"])
-                .arg(place.path("."))
+                .args(["-hR", "65534:65534"])
+                .arg(self.path("."))
                 .status()
                 .unwrap();
             assert!(done.success());
         }
-        place
     }
 
     fn path(&self, name: &str) -> PathBuf {

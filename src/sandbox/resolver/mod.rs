@@ -139,20 +139,22 @@ impl Resolver {
     /// Names that were asked for and refused, for the report.
     #[must_use]
     pub fn denied(&self) -> Vec<Denied> {
-        let row = |what: String, count: u64| Denied {
+        let row = |what: String, allow: Option<String>, count: u64| Denied {
             wall: "dns".to_owned(),
             what,
             count,
-            allow: None,
+            allow,
         };
+        let line = |name: &str| format!("network.allow: [{{ host: {name} }}]");
         let mut rows: Vec<Denied> = self
             .refused
             .iter()
-            .map(|(name, count)| row(format!("resolve {name}"), *count))
+            .map(|(name, count)| row(format!("resolve {name}"), Some(line(name)), *count))
             .collect();
         if self.refused_further > 0 {
             rows.push(row(
                 "resolve further names".to_owned(),
+                None,
                 self.refused_further,
             ));
         }

@@ -91,6 +91,11 @@ pub enum Item {
         /// Inside.
         target: PathBuf,
     },
+    /// A folder that is already inside cannot be moved or removed.
+    Anchor {
+        /// Inside.
+        target: PathBuf,
+    },
     /// What is already inside at this path cannot be changed any more.
     Freeze {
         /// Inside.
@@ -194,6 +199,7 @@ fn take(item: &Item) -> Result<Option<OwnedFd>, Fault> {
         | Item::Overlay { .. }
         | Item::MaskFile { .. }
         | Item::MaskFolder { .. }
+        | Item::Anchor { .. }
         | Item::Freeze { .. } => return Ok(None),
     };
     shielded(source, attributes).map(Some)
@@ -409,6 +415,8 @@ impl Builder {
                 self.folder(&own, 0)?;
                 self.cover(&own, target, QUIET | READ_ONLY)
             }
+            // The kernel moves no folder on which something is mounted.
+            (Item::Anchor { target }, _) => self.cover(target, target, QUIET),
             (Item::Freeze { target }, _) => self.cover(target, target, QUIET | READ_ONLY),
         }
     }
