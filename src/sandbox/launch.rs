@@ -15,6 +15,7 @@ use super::meter::{self, Meter};
 use super::scene::Scene;
 use super::shared::Shared;
 use super::stage::{self, Cast};
+use super::supervisor::given::Reach;
 use super::sweep;
 use super::walls::namespaces::{self, Ids};
 use super::walls::sys::{self, Side};
@@ -125,6 +126,7 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         private: &[],
         written: &scene.written,
         launcher: own_numbers(),
+        reach: Reach::Taken,
         terminal: false,
     };
     let mut ended = start(&cast, namespaces::OUTER, stage::outer, guard)?;
@@ -152,6 +154,7 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         private: &shared.private,
         written: &shared.private,
         launcher: own_numbers(),
+        reach: Reach::here(),
         terminal: false,
     };
     let lost = |error: io::Error| error.to_string();

@@ -14,6 +14,7 @@ use super::channel::{Channel, Report};
 use super::doorkeeper::{self, Door};
 use super::init::Init;
 use super::scene;
+use super::supervisor::given::Reach;
 use super::supervisor::{Supervisor, Woken, listener, start};
 use super::sweep;
 use super::walls::files::{Rule, Tcp};
@@ -49,6 +50,8 @@ pub struct Cast<'a> {
     pub written: &'a [PathBuf],
     /// The launcher's process and its group, which the run may not signal.
     pub launcher: [Pid; 2],
+    /// How the supervisor comes by the run's sockets (level C).
+    pub reach: Reach,
     /// Whether the commands take the terminal over from the launcher.
     pub terminal: bool,
 }
@@ -134,7 +137,7 @@ fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> 
     drop((to_init, their_line));
     privileges::drop_all(CapabilitySet::empty())?;
     privileges::hide_from_tracers()?;
-    let denied = match start::start(line.as_fd(), cast.plan, cast.private) {
+    let denied = match start::start(line.as_fd(), cast.plan, cast.private, cast.reach) {
         Ok(supervisor) => {
             start::confine()?;
             supervise(supervisor, launcher, init).step("supervise the run")?
@@ -235,7 +238,7 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
 fn ask_supervisor(cast: &Cast<'_>, line: &UnixStream) -> Result<(), Fault> {
     let parent = rustix::process::getppid();
     let guarded: Vec<Pid> = parent.into_iter().chain(cast.launcher).collect();
-    start::ask_outside(line.as_fd(), &guarded)
+    start::ask_outside(line.as_fd(), &guarded, cast.reach)
 }
 
 /// The signal is set first and the parent looked for afterwards, so that a death in between is noticed either way.

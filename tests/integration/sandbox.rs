@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod container;
 mod limits;
 mod paths;
 mod terminal;

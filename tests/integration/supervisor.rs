@@ -13,13 +13,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
+use tagout::sandbox::supervisor::given::Reach;
 use tagout::sandbox::supervisor::{Config, Supervisor, Woken, listener, start};
-use tagout::sandbox::walls::syscalls::notify::{Architecture, program};
+use tagout::sandbox::walls::syscalls::notify::{Architecture, program, program_with_sockets};
 use tagout::wire::{Denied, Handover};
 
 /// Debian's own: a user's installation is closed to the plain user.
@@ -28,6 +30,9 @@ const GUARD: &str = include_str!("supervisor/guard.py");
 const ROADS: &str = include_str!("supervisor/roads.py");
 /// Set in the second run of a test, which is the plain user's.
 const PLAIN: &str = "TAGOUT_TEST_AS_PLAIN_USER";
+
+/// Whether the supervisor makes the sockets, as where `pidfd_getfd` is forbidden.
+static GIVEN: AtomicBool = AtomicBool::new(false);
 
 /// What a program under the supervisor left.
 struct Left {
@@ -47,7 +52,9 @@ fn config(private: &Path) -> Config {
 /// Runs a Python program under the filter until nothing of it is left.
 fn supervised(config: Config, script: &str, arguments: &[&str]) -> Left {
     let folder = tempfile::tempdir().unwrap();
-    let filter: Vec<u8> = program(Architecture::HERE, &[std::process::id()])
+    let given = GIVEN.load(Ordering::Relaxed);
+    let make = if given { program_with_sockets } else { program };
+    let filter: Vec<u8> = make(Architecture::HERE, &[std::process::id()])
         .iter()
         .flat_map(|step| {
             let mut bytes = step.code.to_ne_bytes().to_vec();
@@ -75,7 +82,8 @@ fn supervised(config: Config, script: &str, arguments: &[&str]) -> Left {
     // A thread of its own, because its lock-down is for good.
     let supervisor = std::thread::spawn(move || {
         let taken = listener::receive(&line).expect("the filter is installed");
-        let mut supervisor = Supervisor::new(taken, config).unwrap();
+        let reach = if given { Reach::Given } else { Reach::Taken };
+        let mut supervisor = Supervisor::new(taken, config).unwrap().reaching(reach);
         start::confine().unwrap();
         assert!(std::fs::File::create("/tmp/tagout-supervisor").is_err());
         assert_eq!(supervisor.serve(&[]).unwrap(), Woken::NobodyLeft);
@@ -94,9 +102,12 @@ fn supervised(config: Config, script: &str, arguments: &[&str]) -> Left {
     Left { said, denied }
 }
 
-/// Runs the test's body here, and if this is root also as a plain user.
+/// Runs the test's body here by both ways to the callers' sockets, and if this is root also as a plain user.
 fn as_both(name: &str, body: fn()) {
-    body();
+    for given in [false, true] {
+        GIVEN.store(given, Ordering::Relaxed);
+        body();
+    }
     if !rustix::process::geteuid().is_root() || std::env::var_os(PLAIN).is_some() {
         return;
     }

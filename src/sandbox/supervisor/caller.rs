@@ -99,6 +99,29 @@ impl<'a> Caller<'a> {
         rustix::process::pidfd_getfd(&process, self.number(0), PidfdGetfdFlags::empty())
     }
 
+    /// The number of the socket in the kernel's own file system, whose descriptor is the first argument.
+    ///
+    /// # Errors
+    /// EBADF and ENOTSOCK as the kernel would; EACCES where it may not be looked at.
+    pub fn socket_inode(&self) -> Result<u64, Errno> {
+        let path = format!(
+            "/proc/{}/fd/{}",
+            self.thread.as_raw_nonzero(),
+            self.number(0)
+        );
+        let link = match rustix::fs::readlink(path, Vec::new()) {
+            Err(Errno::NOENT) => Err(Errno::BADF),
+            other => other,
+        }?;
+        let text = link.to_str().or(Err(Errno::NOTSOCK))?;
+        let inode = text
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
+        inode
+            .and_then(|text| text.parse().ok())
+            .ok_or(Errno::NOTSOCK)
+    }
+
     /// The process of the thread, for kernels that know no descriptors for threads.
     fn leader(&self) -> Result<Pid, Errno> {
         let mut status = String::new();

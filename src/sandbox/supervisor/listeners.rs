@@ -82,6 +82,12 @@ impl Listeners {
         self.names.insert(inode, name);
     }
 
+    /// Whether this TCP socket is kept.
+    #[must_use]
+    pub fn holds(&self, inode: u64) -> bool {
+        self.table.contains_key(&inode)
+    }
+
     /// Whether a listener of the run has this abstract name now. A name belongs to one socket and stays with it, so it is
     /// enough that this socket still listens.
     #[must_use]

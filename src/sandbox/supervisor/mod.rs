@@ -39,6 +39,7 @@ pub mod address;
 pub mod book;
 pub mod caller;
 pub mod door;
+pub mod given;
 pub mod inlet;
 pub mod listener;
 pub mod listeners;
@@ -51,6 +52,7 @@ pub mod verdict;
 use book::Book;
 use caller::Caller;
 use door::Door;
+use given::{Given, Reach};
 use inlet::Inlet;
 use listeners::Listeners;
 use names::{Client, Next};
@@ -106,6 +108,8 @@ pub struct Supervisor {
     resolver: Resolver,
     inlet: Inlet,
     listeners: Listeners,
+    reach: Reach,
+    given: Given,
     door: Option<Door>,
     awaited: Vec<Awaited>,
     knocks: Vec<Knock>,
@@ -137,12 +141,21 @@ impl Supervisor {
             resolver: Resolver::new(road),
             inlet: Inlet::open()?,
             listeners: Listeners::new(),
+            reach: Reach::Taken,
+            given: Given::default(),
             door: config.door.map(Door::new),
             awaited: Vec::new(),
             knocks: Vec::new(),
             clients: Vec::new(),
             book: Book::default(),
         })
+    }
+
+    /// The same supervisor with this way to the callers' sockets. The filter must be the one for it.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
     }
 
     /// What was refused until now.
@@ -253,6 +266,8 @@ impl Supervisor {
             self.bind(&caller)
         } else if number == filter::LISTEN.number(here) {
             self.listen(&caller)
+        } else if number == filter::SOCKET.number(here) {
+            self.make_socket(&caller, notification.id)
         } else {
             Err(Errno::NOSYS)
         };

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use rustix::process::Pid;
 
+use super::given::Reach;
 use super::{Config, Supervisor, listener};
-use crate::sandbox::walls::syscalls::notify::{Architecture, program};
+use crate::sandbox::walls::syscalls::notify::{Architecture, program, program_with_sockets};
 use crate::sandbox::walls::syscalls::supervisor;
 use crate::sandbox::walls::{Fault, Step, sys};
 use crate::wire::{Network, Plan};
@@ -17,12 +18,15 @@ use crate::wire::{Network, Plan};
 ///
 /// # Errors
 /// EBUSY if this process is already under a listener, which is so inside another run of level C.
-pub fn ask_outside(line: BorrowedFd<'_>, guarded: &[Pid]) -> Result<(), Fault> {
+pub fn ask_outside(line: BorrowedFd<'_>, guarded: &[Pid], reach: Reach) -> Result<(), Fault> {
     let guarded: Vec<u32> = guarded
         .iter()
         .map(|process| process.as_raw_nonzero().get().unsigned_abs())
         .collect();
-    let program = program(Architecture::HERE, &guarded);
+    let program = match reach {
+        Reach::Taken => program(Architecture::HERE, &guarded),
+        Reach::Given => program_with_sockets(Architecture::HERE, &guarded),
+    };
     let taken = sys::notify::install_notifying(&program).step("ask the supervisor")?;
     listener::send(line, taken.as_fd()).step("pass the listener out")
 }
@@ -32,10 +36,16 @@ pub fn ask_outside(line: BorrowedFd<'_>, guarded: &[Pid]) -> Result<(), Fault> {
 ///
 /// # Errors
 /// The process inside did not get so far, the plan's door is not there, or the private listeners cannot be opened.
-pub fn start(line: BorrowedFd<'_>, plan: &Plan, private: &[PathBuf]) -> Result<Supervisor, Fault> {
+pub fn start(
+    line: BorrowedFd<'_>,
+    plan: &Plan,
+    private: &[PathBuf],
+    reach: Reach,
+) -> Result<Supervisor, Fault> {
     let config = config(plan, private)?;
     let taken = listener::receive(line).step("take the listener")?;
-    Supervisor::new(taken, config).step("start the supervisor")
+    let supervisor = Supervisor::new(taken, config).step("start the supervisor")?;
+    Ok(supervisor.reaching(reach))
 }
 
 /// Locks the supervisor's own thread down, once everything is started: it can run nothing, write no file, and write into no

@@ -60,16 +60,21 @@ impl Awaited {
 impl Supervisor {
     pub(super) fn connect(&mut self, caller: &Caller<'_>, id: u64) -> Result<Turn, Errno> {
         let address = caller.address();
-        let socket = caller.socket();
+        let socket = self.socket(caller, Errno::ISCONN);
         if !caller.still_waits() {
             return Ok(Turn::Later);
         }
         let socket = socket.map_err(|error| self.unseen(error))?;
         let address = address.map_err(|error| self.unseen(error))?;
-        match kind(&socket)? {
+        let number = inode(&socket)?;
+        let turn = match kind(&socket)? {
             Kind::Unix => self.connect_unix(caller, id, socket, address),
             Kind::Tcp(family) => self.connect_tcp(id, socket, family, &address),
+        }?;
+        if turn == Turn::Later || turn == DONE || turn == refused(Errno::INPROGRESS) {
+            self.let_go(number);
         }
+        Ok(turn)
     }
 
     /// A caller whose memory or table is closed to us.
@@ -231,7 +236,7 @@ impl Supervisor {
 
     pub(super) fn bind(&mut self, caller: &Caller<'_>) -> Result<Turn, Errno> {
         let address = caller.address();
-        let socket = caller.socket();
+        let socket = self.socket(caller, Errno::INVAL);
         if !caller.still_waits() {
             return Ok(Turn::Later);
         }
@@ -254,18 +259,26 @@ impl Supervisor {
             self.book.note(Refuser::Network, what);
             return Err(Errno::ADDRNOTAVAIL);
         };
-        rustix::net::bind(&socket, &SocketAddr::new(inside, port))?;
+        self.bind_freed(&socket, SocketAddr::new(inside, port))?;
         Ok(DONE)
     }
 
     pub(super) fn listen(&mut self, caller: &Caller<'_>) -> Result<Turn, Errno> {
-        let socket = caller.socket();
+        let socket = self.socket(caller, Errno::INVAL);
+        let known = socket.as_ref().err() == Some(&Errno::INVAL) && self.listens_already(caller);
         if !caller.still_waits() {
             return Ok(Turn::Later);
         }
+        if known {
+            return Ok(DONE);
+        }
         let socket = socket.map_err(|error| self.unseen(error))?;
         let family = match kind(&socket)? {
-            Kind::Unix => return self.listen_unix(&socket, caller.number(1)),
+            Kind::Unix => {
+                let turn = self.listen_unix(&socket, caller.number(1))?;
+                self.let_go(inode(&socket)?);
+                return Ok(turn);
+            }
             Kind::Tcp(family) => family,
         };
         let at = canonical(own_address(&socket)?);
@@ -279,7 +292,9 @@ impl Supervisor {
         }
         rustix::net::listen(&socket, caller.number(1))?;
         let dual = family == Family::V6 && at.is_ipv4();
-        self.listeners.add(inode(&socket)?, at, dual);
+        let number = inode(&socket)?;
+        self.listeners.add(number, at, dual);
+        self.let_go(number);
         Ok(DONE)
     }
 }

@@ -159,36 +159,36 @@ pub fn is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
     done == 0
 }
 
-/// Puts a copy of `source` into the caller's table under the number `target`, replacing what is there.
+/// Puts a copy of `source` into the caller's table; the answer is its number there.
 ///
 /// # Errors
-/// ENOENT if the caller no longer waits, EBADF for a number beyond its limit.
-pub fn replace_descriptor(
+/// ENOENT if the caller no longer waits, EMFILE if its table is full.
+pub fn give_descriptor(
     listener: BorrowedFd<'_>,
     id: u64,
     source: BorrowedFd<'_>,
-    target: u32,
     close_on_exec: bool,
-) -> io::Result<()> {
+) -> io::Result<i64> {
     let source = u32::try_from(source.as_raw_fd()).unwrap_or(u32::MAX);
     let flag = if close_on_exec { libc::O_CLOEXEC } else { 0 };
     let mut request = libc::seccomp_notif_addfd {
         id,
-        flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SETFD).unwrap_or_default(),
+        flags: 0,
         srcfd: source,
-        newfd: target,
+        newfd: 0,
         newfd_flags: u32::try_from(flag).unwrap_or_default(),
     };
     // SAFETY: the structure has the size that the number carries, is ours and lives through the call; the kernel
     // takes its own reference of the open source.
-    let done = unsafe {
+    let number = unsafe {
         libc::ioctl(
             listener.as_raw_fd(),
             libc::SECCOMP_IOCTL_NOTIF_ADDFD,
             &raw mut request,
         )
     };
-    zero(done.into())
+    zero(number.into())?;
+    Ok(number.into())
 }
 
 /// Copies the memory of another process into `into` once (`process_vm_readv(2)`); the answer is how many bytes came.

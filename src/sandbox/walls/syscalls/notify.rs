@@ -72,7 +72,8 @@ pub const LISTEN: Call = Call::new("listen", 50, 201);
 /// The calls that wait for the supervisor.
 pub const NOTIFIED: [Call; 3] = [CONNECT, BIND, LISTEN];
 
-const SOCKET: Call = Call::new("socket", 41, 198);
+/// socket(2), answered by the supervisor where it cannot take the callers' own sockets.
+pub const SOCKET: Call = Call::new("socket", 41, 198);
 const SOCKETPAIR: Call = Call::new("socketpair", 53, 199);
 const SENDTO: Call = Call::new("sendto", 44, 206);
 const SENDMSG: Call = Call::new("sendmsg", 46, 211);
@@ -346,6 +347,23 @@ fn step(code: u16, yes: u8, no: u8, value: u32) -> Instruction {
 /// The program for seccomp(2), to be installed with a listener in the process that becomes the commands' first ancestor.
 #[must_use]
 pub fn program(architecture: Architecture, guarded: &[u32]) -> Vec<Instruction> {
+    program_of(&rules(guarded), architecture)
+}
+
+/// The same for a supervisor that makes every socket itself: what the rules before do not refuse is asked for.
+#[must_use]
+pub fn program_with_sockets(architecture: Architecture, guarded: &[u32]) -> Vec<Instruction> {
+    let mut rules = rules(guarded);
+    rules.push(Rule {
+        call: SOCKET,
+        tests: Vec::new(),
+        answer: Answer::Ask,
+        reason: "a socket that the supervisor made is one that it can connect",
+    });
+    program_of(&rules, architecture)
+}
+
+fn program_of(rules: &[Rule], architecture: Architecture) -> Vec<Instruction> {
     let mut program = vec![
         step(LOAD, 0, 0, OFFSET_ARCHITECTURE),
         step(JUMP_EQUAL, 1, 0, architecture.audit_number()),
@@ -358,8 +376,8 @@ pub fn program(architecture: Architecture, guarded: &[u32]) -> Vec<Instruction> 
     }
     program.push(step(JUMP_GREATER, 0, 1, NUMBER_MAX));
     program.push(step(RETURN, 0, 0, ACTION_ERROR | u32::from(ENOSYS)));
-    for rule in rules(guarded) {
-        program.extend(compiled(&rule, architecture));
+    for rule in rules {
+        program.extend(compiled(rule, architecture));
     }
     program.push(step(RETURN, 0, 0, ACTION_ALLOW));
     program
