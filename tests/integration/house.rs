@@ -164,3 +164,13 @@ fn unsafe_has_one_room() {
         );
     }
 }
+
+#[test]
+fn only_a_run_proves_that_its_tree_is_gone() {
+    let named: Vec<String> = code()
+        .into_iter()
+        .filter(|(_, text)| text.contains("never_started"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(named, ["broker/job/inside.rs"], "it is for tests");
+}

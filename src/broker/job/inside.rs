@@ -56,7 +56,8 @@ pub enum InsideError {
 pub struct TreeGone(());
 
 impl TreeGone {
-    /// For a folder in which nothing was ever started: there is no tree that could be left.
+    /// For tests of what comes after a run, on folders in which nothing was ever started. The program itself has no use for
+    /// it, and `house::only_a_run_proves_that_its_tree_is_gone` sees to it that it never gets one.
     #[must_use]
     pub fn never_started() -> Self {
         Self(())
