@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::channel::{Channel, Order, Report};
+use super::keeper::Keeper;
 use super::limit::{Limit, Reached};
 use super::meter::{self, Meter};
 use super::scene::Scene;
@@ -129,7 +130,16 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         reach: Reach::Taken,
         terminal: false,
     };
-    let mut ended = start(&cast, namespaces::OUTER, stage::outer, guard)?;
+    let keeper = scene.protected.as_ref().map(Keeper::start);
+    let keeper = keeper
+        .transpose()
+        .map_err(|error| error.to_string())?
+        .flatten();
+    let ended = start(&cast, namespaces::OUTER, stage::outer, guard);
+    if let Some(keeper) = keeper {
+        keeper.dismiss();
+    }
+    let mut ended = ended?;
     if let Some(protected) = &scene.protected {
         for denied in protected.clean_up() {
             ended.deny(denied);

@@ -10,6 +10,7 @@ pub mod doorkeeper;
 pub mod git;
 pub mod hidden;
 pub mod init;
+pub mod keeper;
 pub mod launch;
 pub mod limit;
 pub mod meter;

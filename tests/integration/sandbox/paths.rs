@@ -290,3 +290,26 @@ fn call_of_another_architecture_is_told() {
         }
     }
 }
+
+#[test]
+fn protected_path_that_a_killed_run_made_is_removed() {
+    for place in Place::of_each_user() {
+        let made = place.path("ws/.github/w.yml");
+        fs::remove_dir_all(place.path("ws/.github")).unwrap();
+        let mut child = place
+            .tagout("b")
+            .args([
+                "--",
+                "sh",
+                "-c",
+                "mkdir .github; echo x > .github/w.yml; exec sleep 300",
+            ])
+            .spawn()
+            .unwrap();
+        super::wait_until("the run has made it", || made.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        super::wait_until("it is removed", || !place.path("ws/.github").exists());
+        assert!(place.path("ws/a.txt").exists());
+    }
+}
