@@ -61,34 +61,62 @@ fn scan(own: i32) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
-/// Kills and reaps all children but `spared`, and theirs as they become ours, until none is left.
+/// The children of another process. Without CONFIG_PROC_CHILDREN none: they become ours when it dies.
+fn children_of(process: Pid) -> Vec<Pid> {
+    let number = process.as_raw_nonzero();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{number}/task")) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for task in tasks.flatten() {
+        let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let numbers = text.split_ascii_whitespace();
+        found.extend(
+            numbers
+                .filter_map(|word| word.parse().ok())
+                .filter_map(Pid::from_raw),
+        );
+    }
+    found
+}
+
+/// Kills and reaps all children but `spared`, and theirs, until none is left. Each round goes through the whole tree, for a
+/// fork bomb grows faster than its generations die one by one.
 ///
 /// # Errors
 /// Some are still there after `PATIENCE`: the run may not be sealed.
 pub fn sweep(spared: &[Pid]) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let children: Vec<Pid> = children()?
+        let mut waiting: Vec<Pid> = children()?
             .into_iter()
             .filter(|child| !spared.contains(child))
             .collect();
-        if children.is_empty() {
+        if waiting.is_empty() {
             return Ok(());
         }
-        for child in &children {
-            // First it loses the means to make more of its kind, then its life. Both may come too late for one that ends.
-            let none = Rlimit {
-                current: Some(0),
-                maximum: Some(0),
-            };
-            if let Err(_gone) = rustix::process::prlimit(Some(*child), Resource::Nproc, none) {}
-            if let Err(_gone) = rustix::process::kill_process(*child, Signal::KILL) {}
+        let direct = waiting.clone();
+        while let Some(process) = waiting.pop() {
+            // Looked for before it dies: afterwards they are ours, and only the next round would find them.
+            let below = children_of(process);
+            kill(process);
+            waiting.extend(below);
         }
-        for child in children {
+        for child in direct {
             if let Err(_reaped) = rustix::process::waitpid(Some(child), WaitOptions::empty()) {}
         }
         if Instant::now() > until {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
+}
+
+/// First it loses the means to make more of its kind, then its life. Both may come too late for one that ends.
+fn kill(process: Pid) {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(_gone) = rustix::process::prlimit(Some(process), Resource::Nproc, none) {}
+    if let Err(_gone) = rustix::process::kill_process(process, Signal::KILL) {}
 }
