@@ -24,6 +24,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::LAUNCH_WORD)) {
         return tagout::sandbox::hidden::main();
     }
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::ESCAPE_WORD)) {
+        return tagout::sandbox::escape::main();
+    }
     let parsed = Cli::command()
         .version(VERSION)
         .try_get_matches()

@@ -201,3 +201,28 @@ pub struct Denied {
 pub const EGRESS_WORD: &str = "__egress";
 /// Hidden first argument: the launcher of the walls. Plan at descriptor 3, report to descriptor 4.
 pub const LAUNCH_WORD: &str = "__launch";
+/// Hidden first argument: the attacks by which the doctor proves the walls from inside. The second is an `EscapeAim` as JSON.
+pub const ESCAPE_WORD: &str = "__escape";
+
+/// What the doctor's own attacks are aimed at: made by it for this purpose, outside of the walls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EscapeAim {
+    /// A file.
+    pub file: PathBuf,
+    /// A listening unix socket.
+    pub socket: PathBuf,
+    /// The port of a TCP listener on 127.0.0.1.
+    pub tcp: u16,
+    /// The port of a UDP socket there.
+    pub udp: u16,
+    /// The doctor's own process.
+    pub process: i32,
+    /// The number of a descriptor that the doctor left open on the file.
+    pub descriptor: i32,
+}
+
+/// First word of an attack's line when it got through; the wall and what was tried follow.
+pub const ESCAPE_THROUGH: &str = "through";
+/// The same when it was stopped.
+pub const ESCAPE_HELD: &str = "held";

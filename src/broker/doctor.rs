@@ -3,8 +3,12 @@
 
 use std::path::Path;
 
+mod target;
+
+use target::{Escapes, Target};
+
 use super::job::end::causes;
-use super::job::inside::{self, Ended};
+use super::job::inside::{self, Ended, Stream};
 use super::launch::{self, Wanted};
 use super::outputs;
 use super::policies;
@@ -14,12 +18,15 @@ use crate::console;
 use crate::names::Level;
 use crate::outcome::Outcome;
 use crate::policy::model::Policy;
-use crate::wire::{Network, Wall, WallsReport, Workspace};
+use crate::wire::{Command, ESCAPE_WORD, Network, Wall, WallsReport, Workspace};
 
 /// Bytes of output that a probe may make.
 const PROBE_OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// Milliseconds that the attacks at one level may take.
+const PROBE_WALL_TIME_MS: u64 = 10_000;
 
-/// Says which levels can be raised here and how each wall stands; 5 where the policy requires more.
+/// Says which levels can be raised here and how each wall stands; 5 where the policy requires more, or where
+/// an attack of ours gets through a wall that should stand.
 #[must_use]
 pub fn command(args: &DoctorArgs) -> Outcome {
     let policy = match args.policy.as_deref().map(policies::load) {
@@ -46,8 +53,15 @@ pub fn command(args: &DoctorArgs) -> Outcome {
     }
 }
 
+/// A level that was tried.
+struct Tried {
+    level: Level,
+    report: WallsReport,
+    escapes: Escapes,
+}
+
 /// Each level that this build knows, tried once.
-async fn probes(policy: &Policy) -> Result<Vec<(Level, WallsReport)>, String> {
+async fn probes(policy: &Policy) -> Result<Vec<Tried>, String> {
     let word = outputs::random_word().map_err(|error| error.to_string())?;
     let folder = std::env::temp_dir().join(format!("tagout-doctor-{word}"));
     std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -55,7 +69,7 @@ async fn probes(policy: &Policy) -> Result<Vec<(Level, WallsReport)>, String> {
     let mut fault = None;
     for level in [Level::B, Level::C] {
         match probe(policy, level, &folder).await {
-            Ok(ended) => reports.push((level, ended.report)),
+            Ok(tried) => reports.push(tried),
             Err(why) => fault = Some(why),
         }
     }
@@ -66,35 +80,66 @@ async fn probes(policy: &Policy) -> Result<Vec<(Level, WallsReport)>, String> {
     }
 }
 
-async fn probe(policy: &Policy, level: Level, folder: &Path) -> Result<Ended, String> {
+async fn probe(policy: &Policy, level: Level, folder: &Path) -> Result<Tried, String> {
+    let lost = |error: std::io::Error| error.to_string();
+    let folder = folder.join(level.letter());
+    let (workspace, outside) = (folder.join("inside"), folder.join("outside"));
+    std::fs::create_dir_all(&workspace).map_err(lost)?;
+    std::fs::create_dir_all(&outside).map_err(lost)?;
+    let target = Target::new(&outside).map_err(lost)?;
+    let program = std::env::current_exe().map_err(lost)?;
+    let aim = serde_json::to_string(&target.aim).map_err(|error| error.to_string())?;
     let mut plan = launch::plan(Wanted {
         policy,
         level: Some(level),
-        workspace: Workspace::InPlace {
-            path: folder.to_path_buf(),
-        },
-        commands: Vec::new(),
+        workspace: Workspace::InPlace { path: workspace },
+        commands: vec![Command {
+            argv: vec![
+                program.to_string_lossy().into_owned(),
+                ESCAPE_WORD.to_owned(),
+                aim,
+            ],
+            wall_time_ms: Some(PROBE_WALL_TIME_MS),
+            environment: Vec::new(),
+        }],
         network: Network::None,
         bound_output: false,
     });
     plan.require = Level::D;
-    inside::raise(&plan, None, None, PROBE_OUTPUT_BYTES_MAX, |_, _| ())
+    plan.read.push(program);
+    let mut said = Vec::new();
+    let heard = |stream, line: &str| {
+        if stream == Stream::Out {
+            said.push(line.to_owned());
+        }
+    };
+    let ended: Ended = inside::raise(&plan, None, None, PROBE_OUTPUT_BYTES_MAX, heard)
         .await
-        .map_err(|error| causes(&error))
+        .map_err(|error| causes(&error))?;
+    let escapes = target.judge(&said, &ended.report).map_err(lost)?;
+    Ok(Tried {
+        level,
+        report: ended.report,
+        escapes,
+    })
 }
 
-fn tell(reports: &[(Level, WallsReport)], require: Level, json: bool) -> Outcome {
-    let strongest = reports.iter().filter_map(|(_, report)| report.level).max();
+fn tell(reports: &[Tried], require: Level, json: bool) -> Outcome {
+    let raised = reports.iter().filter_map(|tried| tried.report.level);
+    let strongest = raised.max();
     let enough = strongest.is_some_and(|level| level >= require);
+    let proven = reports.iter().all(|tried| tried.escapes.through.is_empty());
     if json {
         let levels: serde_json::Map<String, serde_json::Value> = reports
             .iter()
-            .map(|(level, report)| {
+            .map(|tried| {
+                let (level, report) = (tried.level, &tried.report);
                 let can = serde_json::json!({
                     "raised": report.level.is_some(),
                     "abi": report.abi,
                     "walls": report.walls,
                     "missing": report.missing,
+                    "escapes": tried.escapes.json(),
                 });
                 (level.to_string(), can)
             })
@@ -103,19 +148,29 @@ fn tell(reports: &[(Level, WallsReport)], require: Level, json: bool) -> Outcome
             "level": strongest,
             "required": require,
             "enough": enough,
+            "proven": proven,
             "levels": levels,
         });
         console::answer(&answer.to_string());
     } else {
-        for (level, report) in reports {
-            console::answer(&words(*level, report));
+        for tried in reports {
+            let mut text = words(tried.level, &tried.report);
+            if tried.report.level.is_some() {
+                text.push_str(&tried.escapes.words());
+            }
+            console::answer(&text);
         }
         let strongest = strongest.map_or("none", Level::letter);
         console::answer(&format!(
             "strongest level here: {strongest}; required: {require}"
         ));
     }
-    if enough {
+    if !proven {
+        console::notice(
+            "tagout: a wall that should stand here does not hold; do not run an agent on this machine",
+        );
+    }
+    if enough && proven {
         Outcome::Clean
     } else {
         Outcome::WallsMissing
@@ -125,8 +180,9 @@ fn tell(reports: &[(Level, WallsReport)], require: Level, json: bool) -> Outcome
 fn words(level: Level, report: &WallsReport) -> String {
     if report.level.is_none() {
         return format!(
-            "level {level}: not to be had: {}",
-            report.missing.join("; ")
+            "level {level}: not to be had: {}{}",
+            report.missing.join("; "),
+            advice(level)
         );
     }
     let mut text = format!("level {level}: can be raised (Landlock ABI {})", report.abi);
@@ -146,4 +202,21 @@ fn words(level: Level, report: &WallsReport) -> String {
         }
     }
     text
+}
+
+/// What can be done where a level is missing; the reasons and costs are in the documents.
+fn advice(level: Level) -> &'static str {
+    match level {
+        Level::B => {
+            "\n  Level b needs user namespaces. On Ubuntu 24.04 AppArmor forbids them: give this program a profile with `userns,` (costs nothing \
+             to other programs), or set kernel.apparmor_restrict_unprivileged_userns=0 (allows them to every program).\
+             \n  In Docker the default profiles forbid them: --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+             --security-opt systempaths=unconfined, for a container that runs nothing else.\
+             \n  docs/levels.md has the profile and the ways of other systems."
+        }
+        Level::C => {
+            "\n  Level c needs Landlock: Linux 5.13 or newer with landlock among the security modules (/sys/kernel/security/lsm)."
+        }
+        Level::A | Level::D => "",
+    }
 }

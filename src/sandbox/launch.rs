@@ -183,7 +183,9 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
 
 /// The launcher's process and process group.
 fn own_numbers() -> [Pid; 2] {
-    [rustix::process::getpid(), rustix::process::getpgrp()]
+    let own = rustix::process::getpid();
+    // A group from outside of this pid namespace has no number that a signal could be sent to.
+    [own, sys::process_group().unwrap_or(own)]
 }
 
 type Outer = fn(&Cast<'_>, &Channel, Channel) -> i32;

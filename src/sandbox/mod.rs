@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod copy;
 pub mod doorkeeper;
+pub mod escape;
 pub mod git;
 pub mod hidden;
 pub mod init;

@@ -722,3 +722,52 @@ fn root_keeps_no_capability_and_its_workspace_is_usable() {
         }
     }
 }
+
+#[test]
+fn process_group_from_outside_of_the_pid_namespace_is_no_obstacle() {
+    for level in LEVELS {
+        let place = Place::new();
+        let tagout = place.path("tagout");
+        let output = place
+            .plain(Path::new("unshare"))
+            .args(["--user", "--map-current-user", "--pid", "--fork"])
+            .args(["--mount-proc", "--"])
+            .arg(tagout)
+            .args(["sandbox", "--level", level, "--", "sh", "-c", "echo inside"])
+            .output()
+            .unwrap();
+        let (said, complained) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(said, "inside\n", "{level}: {complained}");
+    }
+}
+
+#[test]
+fn doctor_tries_to_escape_and_says_what_came_of_it() {
+    let place = Place::new();
+    let output = place
+        .plain(&place.path("tagout"))
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["proven"], true, "{answer}");
+    for level in LEVELS {
+        let tried = &answer["levels"][level];
+        if tried["raised"] != true {
+            println!("left out: level {level} cannot be raised here: {tried}");
+            continue;
+        }
+        let escapes = &tried["escapes"];
+        let held = escapes["held"].as_array().unwrap();
+        assert!(held.len() > 10, "{level}: {tried}");
+        let open = escapes["open"].to_string();
+        assert_eq!(open.contains("mode"), level == "c", "{level}: {tried}");
+    }
+    let words = place
+        .plain(&place.path("tagout"))
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let said = text(&words.stdout);
+    assert!(said.contains("tried from inside were stopped"), "{said}");
+}

@@ -256,6 +256,29 @@ pub fn read_signal(descriptor: BorrowedFd<'_>) -> io::Result<Option<Arrived>> {
     }
 }
 
+/// The own process group; none if it has no number here, because it was made outside of this pid namespace.
+#[must_use]
+pub fn process_group() -> Option<Pid> {
+    // SAFETY: getpgrp(2) takes no argument, touches no memory and cannot fail.
+    Pid::from_raw(unsafe { libc::getpgrp() })
+}
+
+/// Asks for the own process id by its x32 number; whether the kernel answers.
+#[cfg(target_arch = "x86_64")]
+#[must_use]
+pub fn answers_x32() -> bool {
+    // SAFETY: getpid takes no argument and touches no memory, by whichever of its numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_getpid | 0x4000_0000) };
+    answer > 0
+}
+
+/// Other processors have no such numbers.
+#[cfg(not(target_arch = "x86_64"))]
+#[must_use]
+pub fn answers_x32() -> bool {
+    false
+}
+
 /// Sets the host name of this UTS namespace.
 ///
 /// # Errors
