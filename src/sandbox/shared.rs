@@ -219,6 +219,8 @@ fn variables(environment: &mut BTreeMap<String, String>, plan: &Plan) {
         environment.insert(name.to_owned(), value.to_owned());
     };
     set("RES_OPTIONS", "use-vc ndots:1");
+    // The system's file is there and may not be read, which ends every git command; at the other levels it is not there.
+    set("GIT_CONFIG_NOSYSTEM", "1");
     if let Network::Egress {
         proxy: Some(proxy), ..
     } = &plan.network
