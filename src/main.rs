@@ -40,7 +40,12 @@ fn main() -> ExitCode {
         Command::Policy { command } => policies::run(&command),
         Command::Sandbox(args) => ExitCode::from(tagout::broker::launch::sandbox(
             &args,
-            tagout::sandbox::launch::run,
+            // What is cloned inside must never have held a secret, and this process has its environment.
+            if args.secrets.is_empty() {
+                tagout::sandbox::launch::run
+            } else {
+                tagout::sandbox::apart::run
+            },
         )),
         Command::Report(args) => code(reports::command(&args)),
         Command::Check(args) => code(check::command(&args)),

@@ -12,9 +12,9 @@ use crate::console;
 use crate::wire::{Network, Plan, WallsReport};
 
 /// Where the plan is read from, as JSON until the end of the file.
-const PLAN: i32 = 3;
+pub(super) const PLAN: i32 = 3;
 /// Where the report is written to, as JSON.
-const REPORT: i32 = 4;
+pub(super) const REPORT: i32 = 4;
 /// Largest plan in bytes.
 pub const PLAN_BYTES_MAX: u64 = 16 << 20;
 

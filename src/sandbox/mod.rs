@@ -3,7 +3,9 @@
 //!
 //! The launcher (`launch`) makes a `scene` of the plan and starts the outer process (`stage`), which makes the namespaces,
 //! starts the first process inside (`init`) and keeps the door. Each speaks to the launcher through a `channel`.
+//! A caller that held a secret has the launcher started afresh (`apart`), as the broker has (`hidden`).
 
+pub mod apart;
 pub mod channel;
 pub mod copy;
 pub mod doorkeeper;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod apart;
 mod container;
 mod limits;
 mod paths;
