@@ -8,6 +8,7 @@ mod address;
 mod admit;
 pub mod approval;
 pub mod budget;
+pub mod context;
 pub mod pin;
 mod principal;
 pub mod refusal;

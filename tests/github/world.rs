@@ -361,6 +361,23 @@ impl World {
         self.issues.insert(number, issue);
     }
 
+    /// A comment on a line of a pull request's head as it is now; gives its number.
+    pub(crate) fn line(&mut self, pull: u64, login: &str, place: (&str, u32), body: &str) -> u64 {
+        let (id, at) = (self.number(), self.now());
+        let commit = self.pull(pull).expect("a pull request").last_head.clone();
+        self.lines.push(Line {
+            id,
+            pull,
+            user: login.to_owned(),
+            body: body.to_owned(),
+            path: place.0.to_owned(),
+            line: place.1,
+            commit,
+            at,
+        });
+        id
+    }
+
     /// A pull request that somebody opened; gives its number.
     pub(crate) fn opened(
         &mut self,

@@ -11,6 +11,7 @@ mod documents;
 mod egress;
 mod event;
 mod gate;
+mod gate_context;
 mod gate_events;
 mod gate_pins;
 mod github;

@@ -13,8 +13,9 @@ use crate::broker::journal::Source;
 use crate::broker::surroundings::Surroundings;
 use crate::cli::{Forge, JobArgs};
 use crate::event::{Event, Kind, PAYLOAD_BYTES_MAX};
+use crate::gate::context::Context;
 use crate::gate::refusal::{Code, Refusal};
-use crate::gate::{self, Admitted, Base, Runner};
+use crate::gate::{self, Admitted, Base, Facts, Runner};
 use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::{NetworkMode, Policy};
@@ -46,6 +47,8 @@ pub struct Asked {
     pub admitted: Admitted,
     /// The policy of the trusted commit.
     pub trusted: Trusted,
+    /// What of the thread the agent may be shown, beside its title and text.
+    pub context: Context,
     /// GitHub, where the event came from there.
     pub github: Option<GitHub>,
 }
@@ -157,6 +160,7 @@ fn keyboard(
     Ok(Asked {
         admitted,
         trusted,
+        context: Context::default(),
         github: None,
     })
 }
@@ -203,16 +207,19 @@ async fn by_event(
         return Err(End::good(Outcome::Ignored, "the issue was assigned to somebody else").into());
     }
     let branch = event.base_branch().unwrap_or_default().to_owned();
-    let facts = github
+    let mut facts = github
         .facts(&addressed, &trusted.policy, runner, Base { branch, commit })
         .await;
     let origin = addressed.origin();
     match gate::admit(addressed, &trusted.policy, &facts) {
         Ok(admitted) => {
             admit(record, &admitted, &trusted)?;
+            let policy = &trusted.policy;
+            let context = context(&github, &admitted, policy, &mut facts, record).await;
             Ok(Asked {
                 admitted,
                 trusted,
+                context,
                 github: Some(github),
             })
         }
@@ -232,6 +239,40 @@ async fn by_event(
             })))
         }
     }
+}
+
+/// What may be shown of the thread; how much is not goes into the report.
+async fn context(
+    github: &GitHub,
+    admitted: &Admitted,
+    policy: &Policy,
+    facts: &mut Facts,
+    record: &mut Record,
+) -> Context {
+    let notes = &mut record.facts.notes;
+    let context = match github.context(admitted, policy, facts).await {
+        Ok(context) => context,
+        Err(error) => {
+            notes.push(format!(
+                "the thread could not be read, and nothing of it was shown to the agent: {}",
+                causes(&error)
+            ));
+            Context::default()
+        }
+    };
+    let withheld: usize = context.withheld.values().sum();
+    if withheld > 0 {
+        let reasons: Vec<String> = context
+            .withheld
+            .iter()
+            .map(|(why, count)| format!("{why} {count}"))
+            .collect();
+        notes.push(format!(
+            "{withheld} texts of the thread were withheld from the agent: {}",
+            reasons.join(", ")
+        ));
+    }
+    context
 }
 
 /// How a gate's refusal ends a run.

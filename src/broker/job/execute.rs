@@ -78,8 +78,14 @@ pub async fn work(
         .map(|(_, value)| value.clone())
         .collect();
     secrets.extend(surroundings.token.clone());
-    let prepared = agents::prepare(&asked.trusted.policy, agent, &asked.admitted, &setup)
-        .map_err(|error| End::of(Outcome::Usage, "agent-unusable", &error))?;
+    let prepared = agents::prepare(
+        &asked.trusted.policy,
+        agent,
+        &asked.admitted,
+        &asked.context,
+        &setup,
+    )
+    .map_err(|error| End::of(Outcome::Usage, "agent-unusable", &error))?;
     let space = workspace(asked, args, record)?;
     let mut egress = start_egress(&setup, record)?;
     let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());

@@ -14,6 +14,7 @@ pub mod settings;
 mod shapes;
 pub mod status;
 pub mod talk;
+mod thread;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
