@@ -41,6 +41,8 @@ pub enum Command {
     Sanitize(SanitizeArgs),
     /// Says what this host can enforce
     Doctor(DoctorArgs),
+    /// Prints the tasks that came due as a matrix for GitHub Actions
+    Plan(PlanArgs),
     /// Shows what a run left
     Report(ReportArgs),
     /// The built-in agent; meant to be started inside the walls
@@ -291,6 +293,23 @@ pub struct DoctorArgs {
     /// Print one JSON object on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tagout plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The policy whose tasks are looked at [default: .github/tagout.yml]
+    #[arg(long, value_name = "FILE", conflicts_with = "organization")]
+    pub policy: Option<PathBuf>,
+    /// An organisation whose repositories are looked at, each with its own policy
+    #[arg(long, value_name = "NAME")]
+    pub organization: Option<String>,
+    /// The time until which tasks are due, as 2026-01-31T10:20:30Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// The time after which tasks are due [default: an hour before]
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 }
 
 /// `tagout report`.

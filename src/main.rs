@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use tagout::agent;
 use tagout::broker::surroundings::Surroundings;
-use tagout::broker::{check, doctor, egress, job, policies, reports, sanitize};
+use tagout::broker::{check, doctor, egress, job, plan, policies, reports, sanitize};
 use tagout::cli::{Cli, Command};
 use tagout::console;
 use tagout::demo;
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(args) => code(job::run(&args, &Surroundings::read())),
         Command::Execute(args) => code(job::execute(&args, &Surroundings::read())),
         Command::Publish(args) => code(job::publish(&args, &Surroundings::read())),
+        Command::Plan(args) => code(plan::command(&args)),
         Command::Doctor(args) => code(doctor::command(&args)),
     }
 }

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod launch;
 pub mod outputs;
 pub mod patterns;
+pub mod plan;
 pub mod policies;
 pub mod registries;
 pub mod reports;

@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
 pub mod address;
+pub mod cron;
 pub mod defaults;
 pub mod endpoint;
 pub mod host;

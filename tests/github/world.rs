@@ -139,6 +139,8 @@ pub(crate) struct World {
     /// Issues that were opened as such; comments may stand on others too.
     pub(crate) issues: BTreeMap<u64, Issue>,
     pub(crate) lines: Vec<Line>,
+    /// The repositories of the organisation: name, policy, branches with an open proposal.
+    pub(crate) fleet: Vec<(String, Option<String>, Vec<String>)>,
     /// Pull requests whose head is in a fork.
     pub(crate) from_forks: Vec<u64>,
     /// Ref, login of the pusher, head afterwards, time.
@@ -179,6 +181,7 @@ impl World {
             reviews: Vec::new(),
             issues: BTreeMap::new(),
             lines: Vec::new(),
+            fleet: Vec::new(),
             from_forks: Vec::new(),
             pushes: Vec::new(),
             events: Vec::new(),

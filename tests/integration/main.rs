@@ -24,6 +24,7 @@ mod job_threads;
 mod local_forge;
 mod model_sdks;
 mod model_traffic;
+mod plan;
 mod policy;
 mod readings;
 mod registries;

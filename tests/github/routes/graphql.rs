@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::world::{Commit, Token, World};
 use super::super::{Answer, Request};
@@ -21,6 +21,9 @@ pub(super) fn graphql(request: &Request, world: &mut World, token: &Token) -> An
             json!({"data": null, "errors": [{"message": message}]}),
         )
     };
+    if query.contains("organization(") {
+        return fleet(&request.body["variables"], world);
+    }
     if query.contains("viewer") {
         let account = &world.accounts[&token.login];
         return Answer::new(
@@ -84,5 +87,35 @@ pub(super) fn graphql(request: &Request, world: &mut World, token: &Token) -> An
         200,
         "",
         json!({"data": {"createCommitOnBranch": {"commit": {"oid": sha, "tree": {"oid": tree}, "signature": {"isValid": true}}}}}),
+    )
+}
+
+/// A page of the organisation's repositories. The cursor is the place of the next one.
+fn fleet(variables: &Value, world: &World) -> Answer {
+    let from: usize = variables["after"]
+        .as_str()
+        .map_or(0, |cursor| cursor.parse().unwrap_or(0));
+    let size = usize::try_from(variables["page"].as_u64().unwrap_or(0)).unwrap_or(0);
+    let to = world.fleet.len().min(from + size.min(100));
+    let nodes: Vec<Value> = world.fleet[from..to]
+        .iter()
+        .enumerate()
+        .map(|(at, (name, policy, open))| {
+            let branches: Vec<Value> = open
+                .iter()
+                .map(|name| json!({"name": name, "associatedPullRequests": {"totalCount": 1}}))
+                .collect();
+            let policy = policy
+                .as_ref()
+                .map(|text| json!({"text": text, "byteSize": text.len(), "isTruncated": false}));
+            json!({"databaseId": from + at + 1, "nameWithOwner": name, "policy": policy,
+                "refs": {"totalCount": branches.len(), "nodes": branches}})
+        })
+        .collect();
+    let page = json!({"hasNextPage": to < world.fleet.len(), "endCursor": to.to_string()});
+    Answer::new(
+        200,
+        "",
+        json!({"data": {"organization": {"repositories": {"pageInfo": page, "nodes": nodes}}}}),
     )
 }

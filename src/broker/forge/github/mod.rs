@@ -5,6 +5,7 @@ mod call;
 mod commit;
 pub mod error;
 mod facts;
+pub mod fleet;
 mod identity;
 mod ledger;
 mod propose;
