@@ -57,8 +57,9 @@ impl Init<'_> {
         let children = sys::signal_descriptor(&blocked())?;
         if self.terminal {
             // A terminal that was hung up meanwhile is noticed by whoever reads from it.
-            let own = rustix::process::getpgrp();
-            if let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own) {}
+            if let Some(own) = sys::process_group()
+                && let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own)
+            {}
         }
         for (index, command) in self.commands.iter().enumerate() {
             while sys::read_signal(children.as_fd())?.is_some() {}

@@ -231,15 +231,16 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
     let ended = watch.finish(waited, child);
     if terminal {
         // A terminal that was hung up meanwhile has nothing to give.
-        let own = rustix::process::getpgrp();
-        if let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own) {}
+        if let Some(own) = sys::process_group()
+            && let Err(_hung_up) = rustix::termios::tcsetpgrp(io::stdin(), own)
+        {}
     }
     ended
 }
 
 /// Whether stdin is a terminal whose keys go to us, so that they must go to the command.
 fn has_terminal() -> bool {
-    rustix::termios::tcgetpgrp(io::stdin()) == Ok(rustix::process::getpgrp())
+    sys::process_group().is_some_and(|own| rustix::termios::tcgetpgrp(io::stdin()) == Ok(own))
 }
 
 /// How a run ended.
