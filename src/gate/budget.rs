@@ -21,7 +21,7 @@ pub enum Ledger {
     Known(Vec<Page>),
     /// The comments could not be read. Says why in a few words.
     NotEstablished(String),
-    /// Nothing is counted: no words asked for the run.
+    /// Nothing is counted: no words asked for the run, or it leaves nothing on a thread.
     NotNeeded,
 }
 

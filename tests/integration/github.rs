@@ -7,6 +7,7 @@ use tagout::broker::forge::{Made, Proposal, Published, Signature, Trailers};
 use tagout::changeset::change::{Before, Blob, Change, Changeset, FileMode};
 use tagout::changeset::checks::{self, Checked, Known};
 use tagout::changeset::path::RepoPath;
+use tagout::cli::Forge;
 use tagout::event::Event;
 use tagout::gate::refusal::{Code, Refusal};
 use tagout::gate::{self, Admitted, Base, Runner};
@@ -89,7 +90,7 @@ impl Scene {
         let facts = self
             .github()
             .await
-            .facts(&addressed, &self.policy, runner, base)
+            .facts(&addressed, &self.policy, runner, base, Forge::Github)
             .await;
         gate::admit(addressed, &self.policy, &facts)
     }

@@ -165,6 +165,23 @@ fn keyboard(
     })
 }
 
+/// The commit whose policy counts.
+async fn trusted_commit(
+    args: &JobArgs,
+    surroundings: &Surroundings,
+    github: &GitHub,
+    event: &Event,
+) -> Result<ObjectId, End> {
+    match (event.kind(), event.base_branch()) {
+        // A review runs on the merge ref: the default branch's commit is not in the environment.
+        (Kind::Reviewed(_), Some(branch)) => github
+            .branch_head(branch)
+            .await
+            .map_err(|error| End::of(Outcome::ForgeFailed, "base-unknown", &error)),
+        _ => base_commit(args, surroundings),
+    }
+}
+
 async fn by_event(
     args: &JobArgs,
     surroundings: &Surroundings,
@@ -184,14 +201,7 @@ async fn by_event(
     )?;
     let runner = runner(surroundings, &event)?;
     let github = connect(surroundings, &runner.repository).await?;
-    let commit = match (event.kind(), event.base_branch()) {
-        // A review runs on the merge ref: the default branch's commit is not in the environment.
-        (Kind::Reviewed(_), Some(branch)) => github
-            .branch_head(branch)
-            .await
-            .map_err(|error| End::of(Outcome::ForgeFailed, "base-unknown", &error))?,
-        _ => base_commit(args, surroundings)?,
-    };
+    let commit = trusted_commit(args, surroundings, &github, &event).await?;
     let trusted = match reads {
         Reads::Disk if !matches!(event.kind(), Kind::Reviewed(_)) => {
             let repo = open(&args.repo)?;
@@ -208,7 +218,13 @@ async fn by_event(
     }
     let branch = event.base_branch().unwrap_or_default().to_owned();
     let mut facts = github
-        .facts(&addressed, &trusted.policy, runner, Base { branch, commit })
+        .facts(
+            &addressed,
+            &trusted.policy,
+            runner,
+            Base { branch, commit },
+            forge(args, surroundings),
+        )
         .await;
     let origin = addressed.origin();
     match gate::admit(addressed, &trusted.policy, &facts) {

@@ -7,6 +7,7 @@ use super::call::Verb;
 use super::error::ForgeError;
 use super::shapes::{RawBranch, RawComment, RawComparison, RawIssue, RawPermission, RawRepository};
 use super::{GitHub, encoded};
+use crate::cli::Forge;
 use crate::event::IssueKind;
 use crate::gate::budget::Ledger;
 use crate::gate::pin::Pulled;
@@ -32,13 +33,15 @@ struct RawContents {
 
 impl GitHub {
     /// Asks everything that the gate needs. The permission of whoever asks comes first; until the gate would say yes to
-    /// it nothing of the repository is asked.
+    /// it nothing of the repository is asked. Runs are counted where they leave something on a thread, which a local proposal
+    /// does not.
     pub async fn facts(
         &self,
         addressed: &Addressed,
         policy: &Policy,
         runner: Runner,
         base: Base,
+        forge: Forge,
     ) -> Facts {
         let mut facts = Facts {
             answers: Vec::new(),
@@ -72,9 +75,9 @@ impl GitHub {
         }
         facts.comment = self.words(addressed).await;
         let origin = addressed.origin();
-        facts.ledger = match (origin, addressed.at()) {
-            (Some(_), Some(at)) => self.ledger(at, &me).await,
-            (Some(_) | None, Some(_) | None) => Ledger::NotNeeded,
+        facts.ledger = match (forge, origin, addressed.at()) {
+            (Forge::Github, Some(_), Some(at)) => self.ledger(at, &me).await,
+            (Forge::Github | Forge::Local, _, _) => Ledger::NotNeeded,
         };
         facts.pull = match origin {
             Some(Origin {
