@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use crate::names::Secret;
 
+/// Where GitHub's own tools look for a token, beside GITHUB_TOKEN (cli.github.com/manual/gh_help_environment).
+const OTHER_TOKENS: [&str; 3] = ["GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
+
 /// GitHub's standard variables, and where temporary files go.
 /// <https://docs.github.com/actions/reference/workflows-and-actions/variables>
 #[derive(Debug, Default)]
@@ -42,6 +45,8 @@ pub struct Surroundings {
     pub triggering_actor: Option<String>,
     /// RUNNER_TEMP.
     pub runner_temp: Option<PathBuf>,
+    /// Tokens under the other names that GitHub's own tools read, where they are not the one of GITHUB_TOKEN.
+    pub other_tokens: Vec<(&'static str, Secret)>,
     /// Names of ACTIONS_ID_TOKEN_REQUEST_* that are set: with them an identity could be asked for.
     pub identity_requests: Vec<&'static str>,
 }
@@ -56,6 +61,13 @@ impl Surroundings {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
+        let token = text("GITHUB_TOKEN");
+        let other_tokens = OTHER_TOKENS
+            .into_iter()
+            .filter_map(|name| Some((name, text(name)?)))
+            .filter(|(_, value)| token.as_ref() != Some(value))
+            .map(|(name, value)| (name, Secret::new(value)))
+            .collect();
         Self {
             in_actions: text("GITHUB_ACTIONS").as_deref() == Some("true"),
             event_path: path("GITHUB_EVENT_PATH"),
@@ -68,7 +80,8 @@ impl Surroundings {
             server_url: text("GITHUB_SERVER_URL"),
             output: path("GITHUB_OUTPUT"),
             step_summary: path("GITHUB_STEP_SUMMARY"),
-            token: text("GITHUB_TOKEN").map(Secret::new),
+            token: token.map(Secret::new),
+            other_tokens,
             run_id: text("GITHUB_RUN_ID"),
             run_attempt: text("GITHUB_RUN_ATTEMPT"),
             triggering_actor: text("GITHUB_TRIGGERING_ACTOR"),

@@ -26,7 +26,7 @@ impl Account {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Token {
     pub(crate) login: String,
-    /// What it may write: contents, issues, pull_requests, statuses.
+    /// What it may write: contents, issues, pull_requests, statuses, checks, deployments.
     pub(crate) writes: Vec<&'static str>,
 }
 
@@ -124,6 +124,8 @@ pub(crate) struct Failure {
 pub(crate) struct World {
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) tokens: BTreeMap<String, Token>,
+    /// The scopes of classic personal tokens.
+    pub(crate) scopes: BTreeMap<String, String>,
     pub(crate) roles: BTreeMap<String, String>,
     pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) trees: BTreeMap<String, Tree>,
@@ -167,6 +169,7 @@ impl World {
         let mut world = Self {
             accounts: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            scopes: BTreeMap::new(),
             roles: BTreeMap::new(),
             blobs: BTreeMap::new(),
             trees: BTreeMap::new(),

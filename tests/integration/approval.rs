@@ -427,6 +427,10 @@ fn schedule_judges_every_open_proposal() {
 #[test]
 fn merge_queue_is_told_by_its_own_commit() {
     let (server, number, head) = published();
+    let mut world = server.world();
+    let queued = world.commits[&head].clone();
+    world.commits.insert(OTHER.to_owned(), queued);
+    drop(world);
     let group = json!({"merge_group": {"head_sha": OTHER,
         "head_ref": format!("refs/heads/gh-readonly-queue/main/pr-{number}-{head}")}});
     assert_eq!(approval_on(&server, "merge_group", &group).0, 9);

@@ -80,9 +80,15 @@ impl Scene {
         token: &str,
         args: &[&str],
     ) -> (i32, Value) {
+        let mut command = self.command(event, token);
+        command.env("GITHUB_RUN_ID", "42");
+        answer(&command.args(args).output().unwrap())
+    }
+
+    fn command(&self, event: &str, token: &str) -> Command {
         let url = &self.server.url;
-        let done = Command::new(env!("CARGO_BIN_EXE_tagout"))
-            .args(args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tagout"));
+        command
             .current_dir(self.place.repo())
             .env_clear()
             .envs([
@@ -95,16 +101,14 @@ impl Scene {
                 ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql")),
                 ("GITHUB_SERVER_URL", url),
                 ("GITHUB_TOKEN", token),
-                ("GITHUB_RUN_ID", run),
+                ("GITHUB_RUN_ID", "42"),
                 ("GITHUB_RUN_ATTEMPT", "1"),
             ])
             .env("GITHUB_EVENT_PATH", self.place.out("event.json"))
             .env("GITHUB_OUTPUT", self.place.out("output"))
             .env("GITHUB_STEP_SUMMARY", self.place.out("summary"))
-            .env("RUNNER_TEMP", self.place.out("home"))
-            .output()
-            .unwrap();
-        answer(&done)
+            .env("RUNNER_TEMP", self.place.out("home"));
+        command
     }
 }
 
@@ -340,4 +344,135 @@ fn dispatch_names_a_task_of_the_policy() {
         (4, Some("refused")),
         "{json}"
     );
+}
+
+/// A bundle folder, and execute with this token.
+fn execute(scene: &Scene, token: &str) -> (i32, Value) {
+    let bundle = scene.place.out("bundle");
+    let write = format!(
+        "echo ran > {}; echo new > b.txt",
+        scene.place.out("ran").display()
+    );
+    let args = [
+        "execute",
+        "--json",
+        "--bundle",
+        bundle.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        &write,
+    ];
+    scene.tagout(token, &args)
+}
+
+/// A token that reads, and may write this.
+fn token_that_writes(scene: &Scene, name: &str, login: &str, writes: &[&'static str]) {
+    let token = Token {
+        login: login.to_owned(),
+        writes: writes.to_vec(),
+    };
+    scene.server.world().tokens.insert(name.to_owned(), token);
+}
+
+#[test]
+fn no_agent_is_started_beside_a_token_that_can_write_anything() {
+    for permission in [
+        "contents",
+        "issues",
+        "pull_requests",
+        "statuses",
+        "checks",
+        "deployments",
+    ] {
+        let scene = Scene::new("write");
+        token_that_writes(&scene, "writer", ACTIONS, &[permission]);
+        let (code, json) = execute(&scene, "writer");
+        assert_eq!(
+            (code, json["code"].as_str()),
+            (4, Some("token-can-write")),
+            "{json}"
+        );
+        let message = json["message"].as_str().unwrap();
+        assert!(message.contains(&permission.replace('_', "-")), "{message}");
+        assert_eq!(
+            scene.server.writes(),
+            Vec::<String>::new(),
+            "asking changes nothing"
+        );
+        let bundle = fs::read_dir(scene.place.out("bundle")).map_or(0, Iterator::count);
+        assert_eq!(bundle, 0, "nothing was sealed");
+    }
+}
+
+#[test]
+fn no_agent_is_started_beside_a_persons_token() {
+    let scene = Scene::new("write");
+    token_that_writes(&scene, "classic", "reporter", &[]);
+    scene
+        .server
+        .world()
+        .scopes
+        .insert("classic".to_owned(), "read:org, repo".to_owned());
+    let (code, json) = execute(&scene, "classic");
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("token-can-write")),
+        "{json}"
+    );
+
+    let scene = Scene::new("write");
+    token_that_writes(&scene, "fine-grained", "octocat", &[]);
+    let (code, json) = execute(&scene, "fine-grained");
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("token-can-write")),
+        "{json}"
+    );
+}
+
+#[test]
+fn token_that_cannot_be_asked_about_starts_no_agent() {
+    let scene = Scene::new("write");
+    scene.server.world().fail("POST", "/check-runs", 503, 9);
+    let (code, json) = execute(&scene, READER);
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("token-not-established")),
+        "{json}"
+    );
+}
+
+#[test]
+fn token_under_another_name_is_asked_about_too() {
+    let scene = Scene::new("write");
+    let mut command = scene.command("issue_comment", READER);
+    let bundle = scene.place.out("bundle");
+    command.env("GH_TOKEN", TOKEN);
+    command
+        .args(["execute", "--json", "--bundle"])
+        .arg(&bundle)
+        .args(["--", "true"]);
+    let (code, json) = answer(&command.output().unwrap());
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (4, Some("token-can-write")),
+        "{json}"
+    );
+    assert!(
+        json["message"].as_str().unwrap().contains("GH_TOKEN"),
+        "{json}"
+    );
+}
+
+#[test]
+fn token_that_only_reads_lets_the_agent_work() {
+    let scene = Scene::new("write");
+    let (code, json) = execute(&scene, READER);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("sealed")),
+        "{json}"
+    );
+    assert_eq!(scene.server.writes(), Vec::<String>::new());
 }

@@ -385,17 +385,9 @@ pub fn open(path: &Path) -> Result<Repo, End> {
 }
 
 async fn connect(surroundings: &Surroundings, repository: &Repository) -> Result<GitHub, End> {
-    let text =
-        |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-    let endpoint = Endpoint {
-        api_url: text(&surroundings.api_url, "https://api.github.com"),
-        graphql_url: text(&surroundings.graphql_url, "https://api.github.com/graphql"),
-        repository: repository.clone(),
-        token: surroundings
-            .token
-            .clone()
-            .unwrap_or_else(|| Secret::new(String::new())),
-    };
+    let nothing = || Secret::new(String::new());
+    let token = surroundings.token.clone().unwrap_or_else(nothing);
+    let endpoint = Endpoint::at(surroundings, repository, token);
     GitHub::connect(endpoint)
         .await
         .map_err(|error| End::of(Outcome::ForgeFailed, "github-unreachable", &error))

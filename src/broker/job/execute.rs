@@ -41,24 +41,6 @@ pub struct Worked {
     pub gone: TreeGone,
 }
 
-/// Refuses to execute where a credential that can write, or an identity, is at hand.
-///
-/// # Errors
-/// `Refused` with what was found.
-pub fn interlock(surroundings: &Surroundings) -> Result<(), End> {
-    if surroundings.identity_requests.is_empty() {
-        return Ok(());
-    }
-    Err(End::new(
-        Outcome::Refused,
-        "identity-at-hand",
-        format!(
-            "{} is set, so that this job could ask for an identity; give the execute job no id-token permission",
-            surroundings.identity_requests.join(" and ")
-        ),
-    ))
-}
-
 /// Runs the agent in the walls and collects what it changed.
 ///
 /// # Errors

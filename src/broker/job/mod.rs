@@ -5,6 +5,7 @@ pub mod asked;
 pub mod end;
 pub mod execute;
 pub mod inside;
+pub mod interlock;
 pub mod publish;
 pub mod record;
 pub mod seal;
@@ -62,7 +63,7 @@ pub fn execute(args: &ExecuteArgs, surroundings: &Surroundings) -> Outcome {
         surroundings,
         Arrangement::TwoJobs,
         async |record| {
-            execute::interlock(surroundings)?;
+            interlock::no_identity(surroundings)?;
             let asked = match asked::ask(&args.job, surroundings, Reads::Disk, record).await {
                 Ok(asked) => asked,
                 Err(NotAsked::End(end)) => return Err(end),
@@ -94,6 +95,7 @@ async fn sealed(
     surroundings: &Surroundings,
     record: &mut Record,
 ) -> Result<End, End> {
+    interlock::no_writer(asked, surroundings, record).await?;
     let worked = execute::work(asked, &args.job, &args.agent, surroundings, record).await?;
     let change = seal::with_base(worked.changeset.clone(), &args.job, Reads::Disk)?;
     publish::check(change, asked, &worked.secrets, record)?;

@@ -5,6 +5,7 @@ mod graphql;
 mod objects;
 mod pulls;
 mod repository;
+mod rights;
 mod threads;
 
 use serde_json::Value;
@@ -20,6 +21,7 @@ pub(crate) fn templates() -> Vec<&'static str> {
         objects::TEMPLATES,
         pulls::TEMPLATES,
         repository::TEMPLATES,
+        rights::TEMPLATES,
         threads::TEMPLATES,
     ]
     .concat()
@@ -58,7 +60,11 @@ pub(crate) fn answer(request: &Request, world: &mut World) -> Answer {
         return Answer::error(404, "", "Not Found");
     };
     let parts: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
+    if let Some(answer) = rights::answer(request, world, &token, &parts) {
+        return answer;
+    }
     match request.method.as_str() {
+        "GET" if parts == [""] => rights::home(request, world, &token),
         "GET" => read(request, world, &parts),
         _ => write(request, world, &token, &parts),
     }

@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 
 use super::super::world::World;
 use super::super::{Answer, Request};
-use super::{HOME, missing, page};
+use super::{missing, page};
 
 /// The paths, as GitHub's description names them.
 pub(super) const TEMPLATES: &[&str] = &[
-    REPO,
     BRANCH,
     COMPARE,
     CONTENTS,
@@ -20,7 +19,6 @@ pub(super) const TEMPLATES: &[&str] = &[
     WORKFLOW_PERMISSIONS,
 ];
 
-const REPO: &str = "/repos/{owner}/{repo}";
 const BRANCH: &str = "/repos/{owner}/{repo}/branches/{branch}";
 const COMPARE: &str = "/repos/{owner}/{repo}/compare/{basehead}";
 const CONTENTS: &str = "/repos/{owner}/{repo}/contents/{path}";
@@ -32,11 +30,6 @@ const WORKFLOW_PERMISSIONS: &str = "/repos/{owner}/{repo}/actions/permissions/wo
 /// Answers a question; none where the path belongs to somebody else.
 pub(super) fn read(request: &Request, world: &World, parts: &[&str]) -> Option<Answer> {
     Some(match parts {
-        [""] => Answer::new(
-            200,
-            REPO,
-            json!({"id": HOME, "name": "r", "full_name": "o/r", "default_branch": "main", "owner": world.user("o"), "language": null, "source": {"language": null}, "allow_auto_merge": world.auto_merge}),
-        ),
         ["branches", name @ ..] => match world.refs.get(&name.join("/")) {
             Some(head) => Answer::new(
                 200,

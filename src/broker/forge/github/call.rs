@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ForgeError;
+use super::rights;
 
 /// Seconds that one request may take.
 pub(super) const REQUEST_SECONDS_MAX: u64 = 30;
@@ -71,6 +72,7 @@ struct Reply {
     next: Option<String>,
     wait_seconds: Option<u64>,
     accepted: Option<String>,
+    scopes: Option<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -95,6 +97,31 @@ impl Caller {
     /// Reads one thing.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ForgeError> {
         self.call(Verb::Get, path, None::<&()>, None).await
+    }
+
+    /// Reads one thing, and the scopes of a classic personal token, which every answer to it names.
+    pub(super) async fn get_with_scopes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, Option<String>), ForgeError> {
+        let reply = self.reply(Verb::Get, path, None::<&()>).await?;
+        let what = what(Verb::Get, path);
+        let reply = accepted(reply, &what, None)?;
+        Ok((read(&reply.body, &what)?, reply.scopes))
+    }
+
+    /// Sends a request that cannot be carried out, and tells whether the token would have been let.
+    pub(super) async fn is_let(&self, path: &str, body: &Value) -> Result<bool, ForgeError> {
+        let reply = self.reply(Verb::Write, path, Some(body)).await?;
+        match rights::lets(reply.status) {
+            Some(is_let) => Ok(is_let),
+            None => Err(ForgeError::Status {
+                what: what(Verb::Write, path),
+                status: reply.status,
+                message: message(&reply.body),
+                needs: None,
+            }),
+        }
     }
 
     /// Reads one thing that may be missing: 404 is none.
@@ -242,6 +269,7 @@ impl Caller {
                 header("x-ratelimit-reset"),
             );
             let accepted = header("x-accepted-github-permissions");
+            let scopes = header("x-oauth-scopes");
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await
@@ -257,6 +285,7 @@ impl Caller {
                 next,
                 wait_seconds,
                 accepted,
+                scopes,
             })
         };
         tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS_MAX), work)

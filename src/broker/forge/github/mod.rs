@@ -11,6 +11,7 @@ mod ledger;
 mod propose;
 mod pulled;
 pub mod release;
+pub mod rights;
 pub mod settings;
 mod shapes;
 pub mod status;
@@ -51,10 +52,16 @@ pub struct GitHub {
 }
 
 impl Endpoint {
-    /// Reads the place out of what the runner says; github.com where it says nothing.
-    /// None where there is no token.
+    /// Reads the place and the token out of what the runner says. None where there is no token.
     #[must_use]
     pub fn of(surroundings: &Surroundings, repository: &Repository) -> Option<Self> {
+        let token = surroundings.token.clone()?;
+        Some(Self::at(surroundings, repository, token))
+    }
+
+    /// Reads the place out of what the runner says; github.com where it says nothing.
+    #[must_use]
+    pub fn at(surroundings: &Surroundings, repository: &Repository, token: Secret) -> Self {
         let api_url = surroundings
             .api_url
             .clone()
@@ -64,12 +71,12 @@ impl Endpoint {
             let place = api_url.trim_end_matches('/');
             format!("{}/graphql", place.strip_suffix("/v3").unwrap_or(place))
         });
-        Some(Self {
+        Self {
             api_url,
             graphql_url,
             repository: repository.clone(),
-            token: surroundings.token.clone()?,
-        })
+            token,
+        }
     }
 }
 
