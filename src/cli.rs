@@ -60,6 +60,15 @@ pub enum Forge {
     Local,
 }
 
+/// A token other than `GITHUB_TOKEN` to publish with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PublishWith {
+    /// An App's.
+    App,
+    /// A person's.
+    Pat,
+}
+
 /// Options of `run`, `execute` and `publish`.
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
@@ -87,6 +96,9 @@ pub struct JobArgs {
     /// A variable whose value a credential or the model key may use; repeatable
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,
+    /// run, publish: publish with such a token although what it pushes starts workflows at once
+    #[arg(long, value_enum, value_name = "TOKEN")]
+    pub publish_with: Option<PublishWith>,
     /// Fixes a name's address, as curl's option does; repeatable
     #[arg(long, value_name = "HOST:PORT:ADDR", hide = true)]
     pub resolve: Vec<String>,
@@ -131,6 +143,13 @@ pub struct PublishArgs {
     pub digest: String,
 }
 
+/// Whose token published what is judged, where it is not the one that judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PublishedWith {
+    /// A workflow's own.
+    GithubToken,
+}
+
 /// `tagout approval`.
 #[derive(Clone, Debug, Args)]
 pub struct ApprovalArgs {
@@ -140,6 +159,9 @@ pub struct ApprovalArgs {
     /// The pull request's number
     #[arg(long, value_name = "N")]
     pub pull: Option<u64>,
+    /// Judge what GITHUB_TOKEN published with the token of an App
+    #[arg(long, value_enum, value_name = "TOKEN")]
+    pub published_with: Option<PublishedWith>,
     /// A policy file instead of the base commit's; only without GITHUB_ACTIONS
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

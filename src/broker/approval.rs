@@ -7,16 +7,15 @@ use serde::Serialize;
 
 use crate::broker::forge::github::error::ForgeError;
 use crate::broker::forge::github::release::Ours;
-use crate::broker::forge::github::status::Light;
+use crate::broker::forge::github::status::{self, Light};
 use crate::broker::forge::github::{Endpoint, GitHub, Identity};
 use crate::broker::outputs;
 use crate::broker::surroundings::Surroundings;
-use crate::cli::ApprovalArgs;
+use crate::cli::{ApprovalArgs, PublishedWith};
 use crate::console;
 use crate::event::{Event, EventError, IssueKind, Kind, PAYLOAD_BYTES_MAX};
-use crate::gate::GITHUB_ACTIONS_BOT;
 use crate::gate::approval::{Code, Decision, Missing, decide};
-use crate::names::Repository;
+use crate::names::{ObjectId, Repository};
 use crate::outcome::Outcome;
 use crate::policy::model::Policy;
 use crate::policy::parse;
@@ -130,23 +129,88 @@ fn judge(args: &ApprovalArgs, surroundings: &Surroundings) -> Result<(Outcome, A
     runtime.block_on(async {
         let github = GitHub::connect(endpoint).await?;
         let policy = policy(args, surroundings, &github).await?;
-        let (numbers, asked, group) = match wanted {
-            Wanted::Number(number) => (vec![number], Asked::ByNumber, None),
-            Wanted::OfEvent(numbers) => (numbers, Asked::ByEvent, None),
-            Wanted::Head(head) => (github.pulls_at(&head).await?, Asked::ByEvent, None),
-            Wanted::Own => {
-                let me = github.identity().await;
-                (github.own_pulls(&me).await?, Asked::ByEvent, None)
-            }
-            Wanted::Queued(number, head) => (vec![number], Asked::ByEvent, Some(head)),
-            Wanted::Nothing => (Vec::new(), Asked::ByEvent, None),
+        let publisher = match args.published_with {
+            None => github.identity().await,
+            Some(PublishedWith::GithubToken) => github.workflow_account().await?,
+        };
+        let court = Court {
+            github: &github,
+            policy: &policy,
+            publisher: &publisher,
+        };
+        let (numbers, asked) = match wanted {
+            Wanted::Number(number) => (vec![number], Asked::ByNumber),
+            Wanted::OfEvent(numbers) => (numbers, Asked::ByEvent),
+            Wanted::Head(head) => (github.pulls_at(&head).await?, Asked::ByEvent),
+            Wanted::Own => (github.own_pulls(&publisher).await?, Asked::ByEvent),
+            Wanted::Queued(queued) => return in_queue(&court, &queued).await,
+            Wanted::Nothing => (Vec::new(), Asked::ByEvent),
         };
         let mut ends = Vec::new();
         for number in numbers {
-            ends.push(one(&github, &policy, number, asked, group.clone()).await?);
+            let judged = one(&court, number, asked).await?;
+            ends.push(lit(&court, judged).await);
         }
         Ok(together(ends))
     })
+}
+
+/// A merge queue asks about a commit of its own: each pull request in it is judged by its own head, and the queue's commit
+/// is as red as the reddest. Where it cannot be established which ones it holds, it is red.
+async fn in_queue(court: &Court<'_>, queued: &Queued) -> Result<(Outcome, Answer), Fault> {
+    let head: ObjectId = queued.head.parse().map_err(ForgeError::Word)?;
+    let numbers = match court
+        .github
+        .queued(&head, &queued.base, queued.number)
+        .await
+    {
+        Ok(numbers) => numbers,
+        Err(error) => {
+            let words = "waiting: which pull requests the queue holds could not be established";
+            set(court, &head, Light::Red, words).await;
+            return Err(Fault::Forge(error));
+        }
+    };
+    let mut ends = Vec::new();
+    let mut words = Vec::new();
+    for number in numbers {
+        let judged = one(court, number, Asked::ByEvent).await?;
+        words.push(format!("#{number} {}", judged.words));
+        ends.push((judged.outcome, judged.answer));
+    }
+    let (outcome, mut answer) = together(ends);
+    let light = match outcome {
+        Outcome::Approved | Outcome::Ignored => Light::Green,
+        _ => Light::Red,
+    };
+    if !set(court, &head, light, &words.join("; ")).await && light == Light::Green {
+        answer.outcome = Outcome::ForgeFailed.word();
+        return Ok((Outcome::ForgeFailed, answer));
+    }
+    Ok((outcome, answer))
+}
+
+/// Sets a light; whether that could be done.
+async fn set(court: &Court<'_>, head: &ObjectId, light: Light, words: &str) -> bool {
+    let github = court.github;
+    let me = github.identity().await;
+    let context = &court.policy.approval.context;
+    let words = status::told(words, &me);
+    match github.set_light(head, context, light, &words, None).await {
+        Ok(()) => true,
+        Err(error) => {
+            console::notice(&format!("tagout: the light could not be set: {error}"));
+            false
+        }
+    }
+}
+
+/// What every judgement needs.
+struct Court<'a> {
+    github: &'a GitHub,
+    policy: &'a Policy,
+    /// The account whose commits and pull requests are Tagout's.
+    publisher: &'a Identity,
 }
 
 /// Which pull requests are to be judged.
@@ -160,10 +224,18 @@ enum Wanted {
     Head(String),
     /// All that we opened.
     Own,
-    /// One in a merge queue, judged for the queue's commit.
-    Queued(u64, String),
+    /// Those in a commit of a merge queue.
+    Queued(Queued),
     /// The event is about none.
     Nothing,
+}
+
+/// What a merge queue's branch says: `refs/heads/gh-readonly-queue/main/pr-12-SHA`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Queued {
+    number: u64,
+    base: String,
+    head: String,
 }
 
 fn wanted(args: &ApprovalArgs, event: Option<&Event>) -> Result<Wanted, Fault> {
@@ -184,8 +256,8 @@ fn wanted(args: &ApprovalArgs, event: Option<&Event>) -> Result<Wanted, Fault> {
         },
         Kind::Woken { pulls, head, .. } if pulls.is_empty() => Wanted::Head(head.clone()),
         Kind::Woken { pulls, .. } => Wanted::OfEvent(pulls.clone()),
-        Kind::MergeGroup { reference, head } => match queued(reference) {
-            Some(number) => Wanted::Queued(number, head.clone()),
+        Kind::MergeGroup { reference, head } => match queued(reference, head) {
+            Some(queued) => Wanted::Queued(queued),
             None => {
                 return Err(Fault::Usage(
                     "the merge queue's branch names no pull request".to_owned(),
@@ -237,21 +309,24 @@ enum Asked {
     ByEvent,
 }
 
-/// Judges one pull request and sets its light.
-async fn one(
-    github: &GitHub,
-    policy: &Policy,
-    number: u64,
-    asked: Asked,
-    group: Option<String>,
-) -> Result<(Outcome, Answer), Fault> {
+/// One pull request as it was judged.
+struct Judged {
+    head: ObjectId,
+    outcome: Outcome,
+    light: Light,
+    words: String,
+    answer: Answer,
+}
+
+/// Judges one pull request by its own head.
+async fn one(court: &Court<'_>, number: u64, asked: Asked) -> Result<Judged, Fault> {
+    let Court {
+        github,
+        policy,
+        publisher,
+    } = court;
     let me = github.identity().await;
-    let found = github.release_facts(number, policy, &me).await?;
-    let head = match &group {
-        // The queue asks about a commit of its own; the pull request is judged by its own head.
-        Some(head) => head.parse().map_err(ForgeError::Word)?,
-        None => found.facts.head.clone(),
-    };
+    let found = github.release_facts(number, policy, &me, publisher).await?;
     let established = found.facts.not_established.is_empty();
     let foreign = found.ours == Ours::No && asked == Asked::ByEvent && established;
     let (outcome, light, words, decision) = if foreign {
@@ -262,13 +337,10 @@ async fn one(
         let (outcome, light, words) = described(&decision);
         (outcome, light, words, Some(decision))
     };
-    let advisory = is_advisory(&me);
-    let context = &policy.approval.context;
-    let set = github.set_light(&head, context, light, &words, None).await;
     let mut answer = Answer::new(outcome);
     answer.pull = Some(number);
     answer.head = Some(found.facts.head.to_string());
-    answer.advisory = advisory;
+    answer.advisory = status::is_advisory(&me);
     match decision {
         Some(Decision::Approved { by }) => answer.approved_by = by,
         Some(Decision::Pending { missing }) => {
@@ -276,15 +348,29 @@ async fn one(
         }
         None => {}
     }
-    if let Err(error) = set {
-        console::notice(&format!("tagout: the light could not be set: {error}"));
-        if light == Light::Green {
-            // Nobody would see the green light, so nothing was released.
-            answer.outcome = Outcome::ForgeFailed.word();
-            return Ok((Outcome::ForgeFailed, answer));
-        }
+    Ok(Judged {
+        head: found.facts.head,
+        outcome,
+        light,
+        words,
+        answer,
+    })
+}
+
+/// Sets the light of a pull request. A green one that nobody would see has released nothing.
+async fn lit(court: &Court<'_>, judged: Judged) -> (Outcome, Answer) {
+    let Judged {
+        head,
+        outcome,
+        light,
+        words,
+        mut answer,
+    } = judged;
+    if !set(court, &head, light, &words).await && light == Light::Green {
+        answer.outcome = Outcome::ForgeFailed.word();
+        return (Outcome::ForgeFailed, answer);
     }
-    Ok((outcome, answer))
+    (outcome, answer)
 }
 
 fn entry(missing: Missing) -> Entry {
@@ -315,15 +401,15 @@ fn described(decision: &Decision) -> (Outcome, Light, String) {
     }
 }
 
-/// Any workflow's GITHUB_TOKEN writes as the same account, so that any job with `statuses: write` could set this light.
-fn is_advisory(me: &Identity) -> bool {
-    me.id == GITHUB_ACTIONS_BOT
-}
-
-/// The pull request that a merge queue's branch is named after: `refs/heads/gh-readonly-queue/main/pr-12-SHA`.
-fn queued(reference: &str) -> Option<u64> {
-    let last = reference.rsplit('/').next()?;
-    last.strip_prefix("pr-")?.split('-').next()?.parse().ok()
+/// The pull request that a merge queue's branch is named after, and the base branch.
+fn queued(reference: &str, head: &str) -> Option<Queued> {
+    let name = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+    let (base, last) = name.strip_prefix("gh-readonly-queue/")?.rsplit_once('/')?;
+    Some(Queued {
+        number: last.strip_prefix("pr-")?.split('-').next()?.parse().ok()?,
+        base: base.to_owned(),
+        head: head.to_owned(),
+    })
 }
 
 fn spoken(answer: &Answer) -> String {

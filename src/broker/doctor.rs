@@ -1,5 +1,5 @@
-//! `tagout doctor`: what this host can enforce, found by raising the walls around nothing.
-//! It must never call a wall enforced that it did not see raised.
+//! `tagout doctor`: what this host can enforce, found by raising the walls around nothing; and with a token, what the
+//! repository's settings enforce. It must never call a wall enforced that it did not see raised, nor change a setting.
 
 use std::path::Path;
 
@@ -7,17 +7,22 @@ mod target;
 
 use target::{Escapes, Target};
 
+use super::forge::github::settings::Setting;
+use super::forge::github::{Endpoint, GitHub};
 use super::job::end::causes;
 use super::job::inside::{self, Ended, Stream};
 use super::launch::{self, Wanted};
 use super::outputs;
 use super::policies;
+use super::surroundings::Surroundings;
 use super::workspace::removal;
 use crate::cli::DoctorArgs;
 use crate::console;
 use crate::names::Level;
 use crate::outcome::Outcome;
 use crate::policy::model::Policy;
+use crate::policy::parse;
+use crate::sanitize;
 use crate::wire::{Command, ESCAPE_WORD, Network, Wall, WallsReport, Workspace};
 
 /// Bytes of output that a probe may make.
@@ -40,17 +45,64 @@ pub fn command(args: &DoctorArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let reports = match runtime {
-        Ok(runtime) => runtime.block_on(probes(&policy)),
+    let found = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let settings = settings(args.policy.is_some().then_some(&policy)).await;
+            probes(&policy).await.map(|reports| (reports, settings))
+        }),
         Err(error) => Err(error.to_string()),
     };
-    match reports {
-        Ok(reports) => tell(&reports, policy.require, args.json),
+    match found {
+        Ok((reports, settings)) => tell(&reports, &settings, policy.require, args.json),
         Err(why) => {
             console::notice(&format!("tagout: the walls could not be tried: {why}"));
             Outcome::Internal
         }
     }
+}
+
+/// The repository's settings, or why they were not asked for.
+type Settings = Result<Vec<Setting>, String>;
+
+/// Asks GitHub where there is a token; by the policy that was named, else by the default branch's.
+async fn settings(named: Option<&Policy>) -> Settings {
+    let surroundings = Surroundings::read();
+    let name = surroundings
+        .repository
+        .as_deref()
+        .ok_or("GITHUB_REPOSITORY is not set (owner/name)")?;
+    let repository = name
+        .parse()
+        .map_err(|error| format!("GITHUB_REPOSITORY: {error}"))?;
+    let endpoint = Endpoint::of(&surroundings, &repository).ok_or("GITHUB_TOKEN is not set")?;
+    let github = GitHub::connect(endpoint)
+        .await
+        .map_err(|error| causes(&error))?;
+    let policy = match named {
+        Some(policy) => policy.clone(),
+        None => default_policy(&github).await?,
+    };
+    Ok(github.settings(&policy).await)
+}
+
+async fn default_policy(github: &GitHub) -> Result<Policy, String> {
+    let branch = github
+        .default_branch()
+        .await
+        .map_err(|error| causes(&error))?;
+    let head = github
+        .branch_head(&branch)
+        .await
+        .map_err(|error| causes(&error))?;
+    let bytes = github
+        .policy_file(&head)
+        .await
+        .map_err(|error| causes(&error))?;
+    let Some(bytes) = bytes else {
+        return Ok(Policy::default());
+    };
+    let text = String::from_utf8(bytes).map_err(|error| format!("the policy: {error}"))?;
+    parse::parse(".github/tagout.yml", &text).map_err(|faults| policies::listed(&faults))
 }
 
 /// A level that was tried.
@@ -124,7 +176,7 @@ async fn probe(policy: &Policy, level: Level, folder: &Path) -> Result<Tried, St
     })
 }
 
-fn tell(reports: &[Tried], require: Level, json: bool) -> Outcome {
+fn tell(reports: &[Tried], settings: &Settings, require: Level, json: bool) -> Outcome {
     let raised = reports.iter().filter_map(|tried| tried.report.level);
     let strongest = raised.max();
     let enough = strongest.is_some_and(|level| level >= require);
@@ -150,6 +202,8 @@ fn tell(reports: &[Tried], require: Level, json: bool) -> Outcome {
             "enough": enough,
             "proven": proven,
             "levels": levels,
+            "settings": settings.as_ref().ok().map(|all| all.iter().map(as_json).collect::<Vec<_>>()),
+            "settings-not-read": settings.as_ref().err(),
         });
         console::answer(&answer.to_string());
     } else {
@@ -164,6 +218,12 @@ fn tell(reports: &[Tried], require: Level, json: bool) -> Outcome {
         console::answer(&format!(
             "strongest level here: {strongest}; required: {require}"
         ));
+        match settings {
+            Ok(settings) => settings
+                .iter()
+                .for_each(|setting| console::answer(&spoken(setting))),
+            Err(why) => console::answer(&format!("the repository's settings were not read: {why}")),
+        }
     }
     if !proven {
         console::notice(
@@ -175,6 +235,27 @@ fn tell(reports: &[Tried], require: Level, json: bool) -> Outcome {
     } else {
         Outcome::WallsMissing
     }
+}
+
+fn as_json(setting: &Setting) -> serde_json::Value {
+    serde_json::json!({
+        "code": setting.code.word(),
+        "stands": setting.stands.word(),
+        "meaning": setting.code.meaning(),
+        "place": setting.code.place(),
+        "seen": setting.seen,
+    })
+}
+
+fn spoken(setting: &Setting) -> String {
+    format!(
+        "{}: {}: {}\n  seen: {}\n  place: {}",
+        setting.stands.word(),
+        setting.code.word(),
+        setting.code.meaning(),
+        sanitize::log_line(&setting.seen),
+        setting.code.place()
+    )
 }
 
 fn words(level: Level, report: &WallsReport) -> String {

@@ -11,4 +11,5 @@ pub mod diff;
 pub mod finding;
 pub mod path;
 pub mod sarif;
+pub mod triggers;
 pub mod workflows;

@@ -126,6 +126,14 @@ impl Contract {
         found
     }
 
+    /// What GitHub would find wrong with a body that is sent to it.
+    pub(crate) fn refusals(&self, template: &str, method: &str, body: &Value) -> Vec<String> {
+        let operation = &self.document["paths"][template][method];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        assert!(!schema.is_null(), "GitHub has no {method} {template}");
+        self.judge(template, schema, body)
+    }
+
     fn judge(&self, name: &str, schema: &Value, instance: &Value) -> Vec<String> {
         let validator = {
             let mut known = self.validators.lock().expect("no thread panicked");

@@ -11,6 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -44,6 +45,15 @@ struct Shared {
     contract: Option<&'static Contract>,
     violations: Mutex<Vec<String>>,
     stop: AtomicBool,
+}
+
+impl Shared {
+    fn is_silent(&self) -> bool {
+        let world = self.world.lock().expect("no thread panicked");
+        world
+            .silent_from
+            .is_some_and(|from| world.journal.len() >= from)
+    }
 }
 
 /// One request as read from the wire.
@@ -148,6 +158,13 @@ fn serve(stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     while let Some(request) = read(&mut reader) {
         let answer = respond(&request, shared);
+        if shared.is_silent() {
+            // As for a client that is killed: it never learns of the effect, nor that nobody listens any more.
+            while !shared.stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            return;
+        }
         if send(&stream, &answer).is_err() {
             return;
         }

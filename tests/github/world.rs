@@ -151,6 +151,14 @@ pub(crate) struct World {
     pub(crate) events: Vec<(u64, String, String)>,
     /// Contexts that a ruleset of the default branch requires.
     pub(crate) required_checks: Vec<String>,
+    /// The App that the required checks are bound to.
+    pub(crate) check_app: Option<u64>,
+    /// Who may pass the ruleset by, kind and number; none where the token may not see it.
+    pub(crate) bypass: Option<Vec<(&'static str, u64)>>,
+    /// Environments, and whether every branch may deploy to them.
+    pub(crate) environments: Vec<(&'static str, bool)>,
+    /// The merge queue: position, commit, pull request.
+    pub(crate) queue: Vec<(u64, String, u64)>,
     /// Whether the default branch's review rule is strict; none where there is no such rule.
     pub(crate) review_rule: Option<bool>,
     pub(crate) auto_merge: bool,
@@ -159,6 +167,8 @@ pub(crate) struct World {
     pub(crate) graphql_supported: bool,
     pub(crate) failures: Vec<Failure>,
     pub(crate) journal: Vec<(String, String, u16)>,
+    /// The request, counted from one, that takes effect and is never answered; none is answered after it.
+    pub(crate) silent_from: Option<usize>,
     pub(crate) refs_made: Vec<String>,
     next: u64,
     clock: u64,
@@ -189,6 +199,10 @@ impl World {
             pushes: Vec::new(),
             events: Vec::new(),
             required_checks: Vec::new(),
+            check_app: None,
+            bypass: None,
+            environments: Vec::new(),
+            queue: Vec::new(),
             review_rule: None,
             auto_merge: false,
             workflow_permissions: ("read", false),
@@ -196,6 +210,7 @@ impl World {
             graphql_supported: true,
             failures: Vec::new(),
             journal: Vec::new(),
+            silent_from: None,
             refs_made: Vec::new(),
             next: 100,
             clock: 0,
@@ -338,9 +353,20 @@ impl World {
         login: &str,
         state: &str,
     ) -> Result<(), &'static str> {
+        self.review_saying(pull, login, state, "")
+    }
+
+    /// The same, with words.
+    pub(crate) fn review_saying(
+        &mut self,
+        pull: u64,
+        login: &str,
+        state: &str,
+        body: &str,
+    ) -> Result<(), &'static str> {
         let found = self.pull(pull).expect("a pull request").clone();
         if found.user == login && state != "COMMENTED" {
-            return Err("Can not approve your own pull request");
+            return Err("Can not approve or ask for changes on your own pull request");
         }
         let id = self.number();
         let at = self.now();
@@ -349,10 +375,10 @@ impl World {
             id,
             pull,
             user: login.to_owned(),
-            body: String::new(),
             state: state.to_owned(),
             commit,
             at,
+            body: body.to_owned(),
         });
         Ok(())
     }

@@ -11,7 +11,7 @@ use tagout::gate::{Answer, Standing};
 use tagout::policy::model::{Approval, Policy};
 
 use crate::github_server::Server;
-use crate::github_server::world::{ACTIONS, Commit, Pull, TOKEN};
+use crate::github_server::world::{ACTIONS, Commit, Pull, TOKEN, Token};
 
 const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
 const OTHER: &str = "89abcdef0123456789abcdef0123456789abcdef";
@@ -468,7 +468,7 @@ fn event_about_a_human_s_pull_request_is_ignored_and_says_so() {
     let world = server.world();
     assert_eq!(
         world.statuses[0].description.as_deref(),
-        Some("not a proposal of Tagout")
+        Some("not a proposal of Tagout (advisory)")
     );
 }
 
@@ -504,4 +504,108 @@ fn documented_reasons_are_the_ones_that_exist() {
         documented.contains(&table),
         "docs/approval.md is to hold:\n{table}"
     );
+}
+
+/// The exit code and the answer of the judge's App, with these options.
+fn judged_by_app(server: &Server, number: u64, more: &[&str]) -> (i32, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args(["approval", "--json", "--pull", &number.to_string()])
+        .args(more)
+        .env_clear()
+        .env("GITHUB_REPOSITORY", "o/r")
+        .env("GITHUB_API_URL", &server.url)
+        .env("GITHUB_GRAPHQL_URL", format!("{}/graphql", server.url))
+        .env("GITHUB_TOKEN", "judge")
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = serde_json::from_str(&text).expect("one object");
+    (output.status.code().expect("an exit code"), json)
+}
+
+#[test]
+fn app_of_its_own_judges_what_a_workflow_published_if_told_so() {
+    let (server, number, _) = published();
+    let mut world = server.world();
+    world.account("judge[bot]", 91, "Bot");
+    let login = "judge[bot]".to_owned();
+    let writes = vec!["statuses"];
+    world
+        .tokens
+        .insert("judge".to_owned(), Token { login, writes });
+    world
+        .review(number, "rita", "APPROVED")
+        .expect("not their own");
+    drop(world);
+    let (code, json) = judged_by_app(&server, number, &[]);
+    assert_eq!(code, 9, "a workflow's commit is not the App's: {json}");
+    assert!(
+        json["missing"].to_string().contains("not-published"),
+        "{json}"
+    );
+    let (code, json) = judged_by_app(&server, number, &["--published-with", "github-token"]);
+    assert_eq!(
+        (code, json["advisory"].as_bool()),
+        (0, Some(false)),
+        "{json}"
+    );
+    let world = server.world();
+    let light = world.statuses.last().expect("a status");
+    assert_eq!(
+        (light.creator.as_str(), light.state.as_str()),
+        ("judge[bot]", "success")
+    );
+    assert_eq!(light.description.as_deref(), Some("released by rita"));
+}
+
+#[test]
+fn pull_request_with_more_than_a_hundred_commits_stays_red() {
+    let (server, number, _) = published();
+    let mut world = server.world();
+    for at in 0..101 {
+        world.push("tagout/issue-7", "octocat", &[("b.txt", &at.to_string())]);
+    }
+    world
+        .review(number, "rita", "APPROVED")
+        .expect("not their own");
+    drop(world);
+    let (code, json) = approval(&server, number);
+    assert_eq!(code, 9);
+    assert!(
+        json["missing"]
+            .to_string()
+            .contains("more than 100 commits"),
+        "{json}"
+    );
+}
+
+#[test]
+fn queue_that_does_not_tell_what_it_holds_is_red() {
+    let (server, number, head) = published();
+    let mut world = server.world();
+    let mut commit = world.commits[&head].clone();
+    world.commits.insert("9".repeat(40), commit.clone());
+    commit.parents = vec!["9".repeat(40)];
+    world.commits.insert(OTHER.to_owned(), commit);
+    world
+        .review(number, "rita", "APPROVED")
+        .expect("not their own");
+    drop(world);
+    let group = json!({"merge_group": {"head_sha": OTHER,
+        "head_ref": format!("refs/heads/gh-readonly-queue/main/pr-{number}-{head}")}});
+    assert_eq!(
+        approval_on(&server, "merge_group", &group).0,
+        9,
+        "which ones?"
+    );
+    server.world().queue = vec![(1, "8".repeat(40), 4_711), (2, OTHER.to_owned(), number)];
+    assert_eq!(
+        approval_on(&server, "merge_group", &group).0,
+        9,
+        "4711 cannot be read"
+    );
+    server.world().queue = vec![(1, OTHER.to_owned(), number)];
+    assert_eq!(approval_on(&server, "merge_group", &group).0, 0);
+    let world = server.world();
+    assert!(world.statuses.iter().all(|status| status.sha == OTHER));
 }

@@ -20,16 +20,16 @@ use crate::github_server::world::{ACTIONS, Failure, TOKEN, Token};
 
 const BRANCH: &str = "tagout/issue-7";
 
-struct Scene {
-    server: Server,
-    policy: Policy,
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) policy: Policy,
     event: Value,
-    base: String,
+    pub(crate) base: String,
 }
 
 impl Scene {
     /// An issue, a comment by octocat, and the role that octocat has.
-    fn new(role: &str) -> Self {
+    pub(crate) fn new(role: &str) -> Self {
         let server = Server::start();
         let mut world = server.world();
         world.human("octocat", 1, role);
@@ -58,11 +58,11 @@ impl Scene {
         }
     }
 
-    async fn github(&self) -> GitHub {
+    pub(crate) async fn github(&self) -> GitHub {
         self.github_as(TOKEN).await
     }
 
-    async fn github_as(&self, token: &str) -> GitHub {
+    pub(crate) async fn github_as(&self, token: &str) -> GitHub {
         GitHub::connect(Endpoint {
             api_url: self.server.url.clone(),
             graphql_url: format!("{}/graphql", self.server.url),
@@ -73,7 +73,7 @@ impl Scene {
         .expect("an address")
     }
 
-    async fn admit(&self) -> Result<Admitted, Refusal> {
+    pub(crate) async fn admit(&self) -> Result<Admitted, Refusal> {
         let event = Event::read("issue_comment", self.event.to_string().as_bytes())
             .expect("a readable payload");
         let addressed = gate::address(&event, &self.policy).expect("addressed to us");
@@ -95,13 +95,17 @@ impl Scene {
         gate::admit(addressed, &self.policy, &facts)
     }
 
-    fn checked(&self, changes: Vec<Change>) -> Checked {
+    pub(crate) fn checked(&self, changes: Vec<Change>) -> Checked {
         let base = self.base.parse().expect("an id");
         let changeset = Changeset::new(base, changes, Vec::new()).expect("each path once");
         checks::check(changeset, &self.policy, Known::default()).expect("nothing blocks")
     }
 
-    async fn publish_as(&self, token: &str, changes: Vec<Change>) -> Result<Published, ForgeError> {
+    pub(crate) async fn publish_as(
+        &self,
+        token: &str,
+        changes: Vec<Change>,
+    ) -> Result<Published, ForgeError> {
         let admitted = self.admit().await.expect("admitted");
         let digest = Digest::of(b"policy");
         let proposal = Proposal {
@@ -118,12 +122,12 @@ impl Scene {
             .await
     }
 
-    async fn publish(&self, changes: Vec<Change>) -> Result<Published, ForgeError> {
+    pub(crate) async fn publish(&self, changes: Vec<Change>) -> Result<Published, ForgeError> {
         self.publish_as(TOKEN, changes).await
     }
 
     /// What may never be more than one.
-    fn counts(&self) -> (usize, usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let world = self.server.world();
         (
             world
@@ -141,22 +145,22 @@ impl Scene {
     }
 }
 
-fn path(text: &str) -> RepoPath {
+pub(crate) fn path(text: &str) -> RepoPath {
     RepoPath::new(text).expect("a path")
 }
 
-fn blob(text: &str) -> Blob {
+pub(crate) fn blob(text: &str) -> Blob {
     Blob::new(text.as_bytes().to_vec())
 }
 
-fn before(text: &str) -> Before {
+pub(crate) fn before(text: &str) -> Before {
     Before {
         mode: FileMode::Regular,
         content: Some(blob(text)),
     }
 }
 
-fn edit(text: &str) -> Vec<Change> {
+pub(crate) fn edit(text: &str) -> Vec<Change> {
     vec![
         Change::modify(
             path("a.txt"),
@@ -169,7 +173,7 @@ fn edit(text: &str) -> Vec<Change> {
     ]
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -683,56 +687,6 @@ fn list_is_read_to_its_end() {
         drop(world);
         scene.publish(edit("two\n")).await.expect("published");
         assert_eq!(scene.counts(), (1, 1, 1));
-    });
-}
-
-#[test]
-fn settings_that_open_a_way_round_are_found() {
-    use tagout::broker::forge::github::settings::{Code, Stands};
-    run(async {
-        let scene = Scene::new("write");
-        let github = scene.github().await;
-        let badly = |settings: Vec<tagout::broker::forge::github::settings::Setting>| {
-            settings
-                .into_iter()
-                .filter(|setting| setting.stands == Stands::Badly)
-                .map(|setting| setting.code)
-                .collect::<Vec<Code>>()
-        };
-        let files = [
-            (
-                ".github/workflows/a.yml",
-                "permissions:\n  statuses: write\n",
-            ),
-            (".github/workflows/b.yml", "permissions: {contents: read}\n"),
-        ];
-        let mut world = scene.server.world();
-        world.push("main", "octocat", &files);
-        world.auto_merge = true;
-        world.workflow_permissions = ("write", true);
-        drop(world);
-        assert_eq!(badly(github.settings(&scene.policy).await), Code::ALL);
-        let files = [
-            (
-                ".github/workflows/a.yml",
-                "permissions:\n  contents: read\n",
-            ),
-            (".github/CODEOWNERS", "/.github/ @octocat\n"),
-        ];
-        let mut world = scene.server.world();
-        world.push("main", "octocat", &files);
-        world.auto_merge = false;
-        world.workflow_permissions = ("read", false);
-        world.review_rule = Some(true);
-        world.required_checks = vec!["tagout/approval".to_owned()];
-        drop(world);
-        assert_eq!(
-            badly(github.settings(&scene.policy).await),
-            [Code::CheckBound]
-        );
-        scene.server.world().fail("GET", "/rules/", 500, 9);
-        let settings = github.settings(&scene.policy).await;
-        assert_eq!(settings[0].stands, Stands::Unknown);
     });
 }
 

@@ -81,7 +81,7 @@ impl Scene {
         args: &[&str],
     ) -> (i32, Value) {
         let mut command = self.command(event, token);
-        command.env("GITHUB_RUN_ID", "42");
+        command.env("GITHUB_RUN_ID", run);
         answer(&command.args(args).output().unwrap())
     }
 
@@ -400,8 +400,7 @@ fn no_agent_is_started_beside_a_token_that_can_write_anything() {
             Vec::<String>::new(),
             "asking changes nothing"
         );
-        let bundle = fs::read_dir(scene.place.out("bundle")).map_or(0, Iterator::count);
-        assert_eq!(bundle, 0, "nothing was sealed");
+        assert!(json["level"].is_null(), "no wall was even tried: {json}");
     }
 }
 
@@ -422,7 +421,8 @@ fn no_agent_is_started_beside_a_persons_token() {
     );
 
     let scene = Scene::new("write");
-    token_that_writes(&scene, "fine-grained", "octocat", &[]);
+    scene.server.world().human("rita", 8, "write");
+    token_that_writes(&scene, "fine-grained", "rita", &[]);
     let (code, json) = execute(&scene, "fine-grained");
     assert_eq!(
         (code, json["code"].as_str()),
@@ -475,4 +475,244 @@ fn token_that_only_reads_lets_the_agent_work() {
         "{json}"
     );
     assert_eq!(scene.server.writes(), Vec::<String>::new());
+}
+
+/// What execute sealed, ready to be published: the bundle's folder and its digest.
+fn sealed(scene: &Scene) -> (String, String) {
+    let (code, json) = execute(scene, READER);
+    assert_eq!(code, 0, "{json}");
+    let word = |key: &str| json[key].as_str().unwrap().to_owned();
+    (word("bundle"), word("digest"))
+}
+
+fn publish<'a>(bundle: &'a str, digest: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [
+        &["publish", "--json", "--bundle", bundle, "--digest", digest],
+        more,
+    ]
+    .concat()
+}
+
+#[test]
+fn token_of_an_app_or_a_person_publishes_only_if_it_was_opted_in_by_name() {
+    for (login, kind, word, other) in [
+        ("my-app[bot]", "Bot", "app", "pat"),
+        ("rita", "User", "pat", "app"),
+    ] {
+        let scene = Scene::new("write");
+        scene.server.world().account(login, 90, kind);
+        token_that_writes(
+            &scene,
+            "mine",
+            login,
+            &["contents", "issues", "pull_requests", "statuses"],
+        );
+        let (bundle, digest) = sealed(&scene);
+        for more in [&[][..], &["--publish-with", other]] {
+            let (code, json) = scene.tagout("mine", &publish(&bundle, &digest, more));
+            assert_eq!(
+                (code, json["code"].as_str()),
+                (4, Some("token-not-opted-in")),
+                "{json}"
+            );
+            assert!(scene.server.world().pulls.is_empty());
+            assert!(
+                !scene
+                    .server
+                    .world()
+                    .refs
+                    .keys()
+                    .any(|name| name.starts_with("tagout/"))
+            );
+        }
+        let (code, json) = scene.tagout(
+            "mine",
+            &publish(&bundle, &digest, &["--publish-with", word]),
+        );
+        assert_eq!(
+            (code, json["outcome"].as_str()),
+            (0, Some("proposed")),
+            "{json}"
+        );
+        let body = scene.server.world().pulls[0].body.clone();
+        assert!(
+            body.contains("starts workflows") || body.contains("start workflows"),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn missing_lock_is_named_in_the_proposal_and_in_the_status() {
+    let scene = Scene::new("write");
+    let (bundle, digest) = sealed(&scene);
+    let (code, json) = scene.tagout(TOKEN, &publish(&bundle, &digest, &[]));
+    assert_eq!(code, 0, "{json}");
+    let world = scene.server.world();
+    assert!(
+        world.pulls[0].body.contains("advice, not a lock"),
+        "{}",
+        world.pulls[0].body
+    );
+    let said = world.statuses[0].description.clone().unwrap();
+    assert!(said.ends_with("(advisory)"), "{said}");
+}
+
+#[test]
+fn publish_holds_the_changes_against_the_base_by_itself() {
+    let scene = Scene::with("write", &[("a.txt", "hello\n")]);
+    let (bundle, digest) = sealed(&scene);
+    // On the server a workflow of the base runs what the bundle changes; execute, on its own disk, did not see that.
+    let mut world = scene.server.world();
+    let workflow = world.blob(b"jobs:\n  a:\n    steps:\n      - run: sh b.txt\n");
+    let script = world.blob(b"true\n");
+    let mut tree = world.trees[&world.commits[&scene.head].tree].clone();
+    tree.insert(
+        ".github/workflows/ci.yml".to_owned(),
+        ("100644".to_owned(), workflow),
+    );
+    tree.insert("b.txt".to_owned(), ("100644".to_owned(), script));
+    let tree = world.tree(tree);
+    world.commits.get_mut(&scene.head).unwrap().tree = tree;
+    drop(world);
+    let (code, json) = scene.tagout(TOKEN, &publish(&bundle, &digest, &[]));
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (7, Some("changes-refused")),
+        "{json}"
+    );
+    assert!(
+        json["message"]
+            .as_str()
+            .unwrap()
+            .contains("a workflow of the base commit runs it"),
+        "{json}"
+    );
+    assert!(scene.server.world().pulls.is_empty());
+}
+
+/// Runs a command under strace and gives what it started and opened; none where there is no strace.
+fn traced(scene: &Scene, command: &Command) -> Option<String> {
+    let out = scene.place.out("trace");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-s", "4096", "-e"])
+        .arg("trace=execve,execveat,fork,vfork,clone,clone3,open,openat,openat2,creat")
+        .arg("-o")
+        .arg(&out)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(scene.place.repo())
+        .env_clear();
+    for (name, value) in command.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    match strace.output() {
+        Ok(done) => {
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+            Some(fs::read_to_string(out).unwrap())
+        }
+        Err(error) => {
+            let all = std::env::var_os("TAGOUT_TEST_ALL").is_some_and(|value| value == "1");
+            assert!(!all, "strace cannot be started: {error}");
+            let mut stderr = std::io::stderr();
+            let line = format!(
+                "left out: what publish starts and opens, since strace is missing: {error}\n"
+            );
+            std::io::Write::write_all(&mut stderr, line.as_bytes()).unwrap();
+            None
+        }
+    }
+}
+
+#[test]
+fn publish_starts_no_process_and_opens_no_file_of_the_agents() {
+    let scene = Scene::new("write");
+    let (bundle, digest) = sealed(&scene);
+    // What an agent could have left where the publish job would find it.
+    fs::write(
+        scene.place.repo().join(".git/hooks/post-checkout"),
+        "#!/bin/sh\n",
+    )
+    .unwrap();
+    let mut command = scene.command("issue_comment", TOKEN);
+    command.args(publish(&bundle, &digest, &[]));
+    let Some(trace) = traced(&scene, &command) else {
+        return;
+    };
+    assert_eq!(scene.server.world().pulls.len(), 1);
+    let started: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains("execve"))
+        .collect();
+    assert_eq!(
+        started.len(),
+        1,
+        "only strace starts something: {started:?}"
+    );
+    for line in trace.lines() {
+        let process = ["fork(", "vfork(", "clone(", "clone3("]
+            .iter()
+            .any(|call| line.contains(call));
+        assert!(
+            !process || line.contains("CLONE_THREAD") || line.contains("resumed"),
+            "{line}"
+        );
+    }
+    let opened: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains("open") && line.contains('"'))
+        .collect();
+    assert!(
+        opened.iter().any(|line| line.contains("bundle.json")),
+        "the trace sees nothing: {opened:?}"
+    );
+    let repo = scene.place.repo().display().to_string();
+    for line in opened {
+        assert!(!line.contains(&repo) && !line.contains("b.txt"), "{line}");
+        // Names without a folder are opened below the bundle's own folder, and hold no link.
+        if line.contains("bundle.json") || line.contains("blobs") {
+            assert!(
+                line.contains("O_NOFOLLOW") || line.contains("RESOLVE_NO_SYMLINKS"),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn doctor_tells_the_repositorys_settings_with_a_token() {
+    let scene = Scene::new("write");
+    scene.server.world().required_checks = vec!["tagout/approval".to_owned()];
+    let mut command = scene.command("issue_comment", TOKEN);
+    let (_, json) = answer(&command.args(["doctor", "--json"]).output().unwrap());
+    let settings = json["settings"].as_array().unwrap();
+    let stands = |code: &str| {
+        let found = settings
+            .iter()
+            .find(|setting| setting["code"] == code)
+            .unwrap();
+        assert!(!found["place"].as_str().unwrap().is_empty(), "{found}");
+        found["stands"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(stands("check-required"), "well");
+    assert_eq!(stands("check-bound"), "badly");
+    assert_eq!(stands("bypass-empty"), "unknown");
+    assert_eq!(
+        scene.server.writes(),
+        Vec::<String>::new(),
+        "nothing is changed"
+    );
+
+    let mut command = scene.command("issue_comment", TOKEN);
+    command
+        .env_remove("GITHUB_TOKEN")
+        .args(["doctor", "--json"]);
+    let (_, json) = answer(&command.output().unwrap());
+    assert!(json["settings"].is_null(), "{json}");
+    assert_eq!(json["settings-not-read"], "GITHUB_TOKEN is not set");
 }

@@ -26,6 +26,7 @@ mod model_sdks;
 mod model_traffic;
 mod plan;
 mod policy;
+mod publisher;
 mod readings;
 mod registries;
 mod sandbox;

@@ -50,7 +50,7 @@ async fn both(
     let folder = record.folder().join("bundle");
     let digest = seal::seal(&folder, asked, &worked, surroundings, record)?;
     let (_, changeset) = publish::verified(&folder, &digest, asked, surroundings)?;
-    let change = seal::with_base(changeset, &args.job, Reads::Disk)?;
+    let change = seal::with_base(changeset, asked, &args.job, Reads::Disk).await?;
     let checked = publish::check(change, asked, &worked.secrets, record)?;
     publish::propose(asked, &checked, &args.job, forge, surroundings, record).await
 }
@@ -97,7 +97,7 @@ async fn sealed(
 ) -> Result<End, End> {
     interlock::no_writer(asked, surroundings, record).await?;
     let worked = execute::work(asked, &args.job, &args.agent, surroundings, record).await?;
-    let change = seal::with_base(worked.changeset.clone(), &args.job, Reads::Disk)?;
+    let change = seal::with_base(worked.changeset.clone(), asked, &args.job, Reads::Disk).await?;
     publish::check(change, asked, &worked.secrets, record)?;
     let digest = seal::seal(&args.bundle, asked, &worked, surroundings, record)?;
     record.outputs.push(("digest", digest.to_string()));
@@ -145,7 +145,7 @@ async fn proposed(
     if let Some(end) = seal::claimed_end(&manifest.claims) {
         return Err(end);
     }
-    let change = seal::with_base(changeset, &args.job, reads)?;
+    let change = seal::with_base(changeset, asked, &args.job, reads).await?;
     let secrets: Vec<_> = surroundings.token.iter().cloned().collect();
     let checked = publish::check(change, asked, &secrets, record)?;
     publish::propose(asked, &checked, &args.job, forge, surroundings, record).await

@@ -8,6 +8,9 @@ use super::end::End;
 use super::record::Record;
 use super::seal::WithBase;
 use crate::broker::bundle;
+use crate::broker::forge::github::GitHub;
+use crate::broker::forge::github::error::ForgeError;
+use crate::broker::forge::github::owner::Owner;
 use crate::broker::forge::{Proposal, Published, TITLE_CHARS_MAX, local};
 use crate::broker::journal::Source;
 use crate::broker::surroundings::Surroundings;
@@ -16,7 +19,7 @@ use crate::changeset::change::{Blob, Change, Changeset};
 use crate::changeset::checks::{self, Checked, Known};
 use crate::changeset::diff;
 use crate::changeset::finding::Finding;
-use crate::cli::{Forge, JobArgs};
+use crate::cli::{Forge, JobArgs, PublishWith};
 use crate::names::{Digest, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::Enforced;
@@ -167,6 +170,9 @@ pub async fn propose(
     surroundings: &Surroundings,
     record: &mut Record,
 ) -> Result<End, End> {
+    if let (Forge::Github, Some(github)) = (forge, &asked.github) {
+        prospects(github, asked, args, record).await?;
+    }
     record.facts.outcome = Outcome::Proposed;
     "the changes wait for a human".clone_into(&mut record.facts.sentence);
     let journal = record.digest();
@@ -216,6 +222,40 @@ pub async fn propose(
     };
     published_facts(&published, record)?;
     Ok(End::good(published.outcome, words(&published)))
+}
+
+/// Refuses a token that was not opted in to, and tells in the proposal itself what its reader must know.
+async fn prospects(
+    github: &GitHub,
+    asked: &Asked,
+    args: &JobArgs,
+    record: &mut Record,
+) -> Result<(), End> {
+    let owner = github.owner().await;
+    let let_in = match owner {
+        Owner::Workflow => true,
+        Owner::App => args.publish_with == Some(PublishWith::App),
+        Owner::Person => args.publish_with == Some(PublishWith::Pat),
+    };
+    if !let_in {
+        let word = owner.word();
+        return Err(End::new(
+            Outcome::Refused,
+            "token-not-opted-in",
+            format!(
+                "what this token pushes starts workflows at once, on code that nobody has reviewed; publish with GITHUB_TOKEN, or opt in with --publish-with {word} (input publish-with of the action)"
+            ),
+        ));
+    }
+    let notes = github
+        .prospects(&asked.admitted, &asked.trusted.policy)
+        .await
+        .map_err(|error| match error {
+            ForgeError::LockMissing { .. } => End::of(Outcome::Refused, "lock-missing", &error),
+            _ => End::of(Outcome::ForgeFailed, "github-said-no", &error),
+        })?;
+    record.facts.notes.extend(notes);
+    Ok(())
 }
 
 fn published_facts(published: &Published, record: &mut Record) -> Result<(), End> {

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use super::asked::{Asked, Reads, open};
+use super::asked::{Asked, Reads};
 use super::end::End;
 use super::execute::Worked;
 use super::publish::run_word;
 use super::record::Record;
 use crate::broker::bundle;
-use crate::broker::git::GitError;
 use crate::broker::git::facts::BaseFacts;
+use crate::broker::git::{GitError, Source as Repo};
 use crate::broker::outputs;
 use crate::broker::surroundings::Surroundings;
 use crate::changeset::bundle::{Bill, Claims, Denial, Manifest};
@@ -207,27 +207,32 @@ pub struct WithBase {
     pub facts: BaseFacts,
 }
 
-/// Gives each change what stood in the base before, read from the trusted repository.
+/// Gives each change what stood in the base before, read from the trusted repository: on disk, or by GitHub's API.
 ///
 /// # Errors
 /// The base cannot be read.
-pub fn with_base(changeset: Changeset, args: &JobArgs, reads: Reads) -> Result<WithBase, End> {
-    let unreadable = |error: &GitError| End::of(Outcome::Internal, "base-unreadable", error);
-    match reads {
-        Reads::Disk => {
-            let repo = open(&args.repo)?;
-            let facts = repo
-                .base_facts(&changeset)
-                .map_err(|error| unreadable(&error))?;
-            let changeset = repo
-                .with_before(&changeset)
-                .map_err(|error| unreadable(&error))?;
+pub async fn with_base(
+    changeset: Changeset,
+    asked: &Asked,
+    args: &JobArgs,
+    reads: Reads,
+) -> Result<WithBase, End> {
+    match (reads, &asked.github) {
+        (Reads::Api, Some(github)) => {
+            let (changeset, facts) = github
+                .with_base(&changeset)
+                .await
+                .map_err(|error| End::of(Outcome::ForgeFailed, "base-unreadable", &error))?;
             Ok(WithBase { changeset, facts })
         }
-        // Without the base's content a change of a file counts as all new: the checks then see more, not less.
-        Reads::Api => Ok(WithBase {
-            changeset,
-            facts: BaseFacts::default(),
-        }),
+        (Reads::Disk, _) | (Reads::Api, None) => on_disk(&changeset, args)
+            .map_err(|error| End::of(Outcome::Internal, "base-unreadable", &error)),
     }
+}
+
+fn on_disk(changeset: &Changeset, args: &JobArgs) -> Result<WithBase, GitError> {
+    let repo = Repo::open(&args.repo)?;
+    let facts = repo.base_facts(changeset)?;
+    let changeset = repo.with_before(changeset)?;
+    Ok(WithBase { changeset, facts })
 }

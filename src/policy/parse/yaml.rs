@@ -136,6 +136,38 @@ pub(in crate::policy) fn json(text: &str) -> Option<serde_json::Value> {
     serde_yaml::from_str(text).ok()
 }
 
+/// Any YAML document as plain values, bounded as a policy is; none where it cannot be read. Of a key that stands twice
+/// the last counts, and keys that are no text are left out: for looking at files that others wrote, never for a policy.
+#[must_use]
+pub fn document(text: &str) -> Option<serde_json::Value> {
+    if text.len() > TEXT_BYTES_MAX {
+        return None;
+    }
+    read(text).ok().map(|(node, _)| plain(&node))
+}
+
+fn plain(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Flag(flag) => (*flag).into(),
+        Value::Count(count) => (*count).into(),
+        Value::OddNumber(text) | Value::Text(text) => text.as_str().into(),
+        Value::List(list) => list.iter().map(plain).collect(),
+        Value::Map(map) => map
+            .iter()
+            .filter_map(|(key, value)| match &key.value {
+                Value::Text(key) => Some((key.clone(), plain(value))),
+                Value::Flag(flag) => Some((flag.to_string(), plain(value))),
+                Value::Null
+                | Value::Count(_)
+                | Value::OddNumber(_)
+                | Value::List(_)
+                | Value::Map(_) => None,
+            })
+            .collect(),
+    }
+}
+
 /// The YAML text of a value.
 ///
 /// # Errors

@@ -32,6 +32,19 @@ pub(super) fn graphql(request: &Request, world: &mut World, token: &Token) -> An
             json!({"data": {"viewer": {"login": account.login, "databaseId": account.id}}}),
         );
     }
+    if query.contains("mergeQueue") {
+        let nodes: Vec<Value> = world
+            .queue
+            .iter()
+            .map(|(position, head, pull)| json!({"position": position, "headCommit": {"oid": head}, "pullRequest": {"number": pull}}))
+            .collect();
+        let queue = json!({"entries": {"nodes": nodes}});
+        return Answer::new(
+            200,
+            "",
+            json!({"data": {"repository": {"mergeQueue": queue}}}),
+        );
+    }
     if !query.contains("createCommitOnBranch") || !world.graphql_supported {
         return fault("unknown field");
     }

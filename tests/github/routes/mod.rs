@@ -16,7 +16,7 @@ use super::{Answer, Request};
 /// The paths in use, as GitHub's description names them.
 pub(crate) fn templates() -> Vec<&'static str> {
     [
-        &[USER],
+        &[USER, USERS],
         commits::TEMPLATES,
         objects::TEMPLATES,
         pulls::TEMPLATES,
@@ -28,6 +28,7 @@ pub(crate) fn templates() -> Vec<&'static str> {
 }
 
 const USER: &str = "/user";
+const USERS: &str = "/users/{username}";
 
 /// The repository's number.
 const HOME: u64 = 9;
@@ -54,6 +55,12 @@ pub(crate) fn answer(request: &Request, world: &mut World) -> Answer {
         return match world.accounts.get(&token.login) {
             Some(account) if account.kind == "User" => Answer::new(200, USER, account.json()),
             _ => Answer::error(403, USER, "Resource not accessible by integration"),
+        };
+    }
+    if let Some(login) = path.strip_prefix("/users/") {
+        return match world.accounts.get(login) {
+            Some(account) => Answer::new(200, USERS, account.json()),
+            None => missing(USERS),
         };
     }
     let Some(rest) = path.strip_prefix("/repos/o/r") else {

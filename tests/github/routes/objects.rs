@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::world::{Commit, Token, World};
+use super::super::world::{Commit, Token, World, oid};
 use super::super::{Answer, Request};
 use super::commits::verification;
 use super::{missing, text};
@@ -18,9 +18,13 @@ pub(super) const TEMPLATES: &[&str] = &[
     GIT_REF,
     GIT_REFS,
     GIT_REFS_REF,
+    GIT_TREE,
+    GIT_BLOB,
 ];
 
 const GIT_COMMIT: &str = "/repos/{owner}/{repo}/git/commits/{commit_sha}";
+const GIT_TREE: &str = "/repos/{owner}/{repo}/git/trees/{tree_sha}";
+const GIT_BLOB: &str = "/repos/{owner}/{repo}/git/blobs/{file_sha}";
 const GIT_COMMITS: &str = "/repos/{owner}/{repo}/git/commits";
 const GIT_TREES: &str = "/repos/{owner}/{repo}/git/trees";
 const GIT_BLOBS: &str = "/repos/{owner}/{repo}/git/blobs";
@@ -49,8 +53,67 @@ pub(super) fn read(world: &World, parts: &[&str]) -> Option<Answer> {
                 None => missing(GIT_REF),
             }
         }
+        ["git", "trees", sha] => folder(world, sha).unwrap_or_else(|| missing(GIT_TREE)),
+        ["git", "blobs", sha] => match world.blobs.get(*sha) {
+            Some(bytes) => Answer::new(
+                200,
+                GIT_BLOB,
+                json!({"sha": sha, "size": bytes.len(), "encoding": "base64", "content": STANDARD.encode(bytes), "node_id": "n", "url": "u"}),
+            ),
+            None => missing(GIT_BLOB),
+        },
         _ => return None,
     })
+}
+
+/// The name of a folder of a tree; trees are kept flat here.
+fn folder_id(id: &str, folder: &str) -> String {
+    match folder {
+        "" => id.to_owned(),
+        folder => oid(&[id.as_bytes(), folder.as_bytes()]),
+    }
+}
+
+/// What lies directly in the folder with this name.
+fn folder(world: &World, sha: &str) -> Option<Answer> {
+    let (id, tree, folder) = world.trees.iter().find_map(|(id, tree)| {
+        let folders = tree
+            .keys()
+            .flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at]));
+        let mut all = std::iter::once("").chain(folders);
+        let folder = all.find(|folder| folder_id(id, folder) == sha)?;
+        Some((id, tree, folder))
+    })?;
+    let mut entries = std::collections::BTreeMap::new();
+    for (path, (mode, blob)) in tree {
+        let inside = match folder {
+            "" => Some(path.as_str()),
+            folder => path
+                .strip_prefix(folder)
+                .and_then(|rest| rest.strip_prefix('/')),
+        };
+        let Some(inside) = inside else { continue };
+        let entry = match inside.split_once('/') {
+            None => {
+                json!({"path": inside, "mode": mode, "type": "blob", "sha": blob, "size": world.blobs[blob].len(), "url": "u"})
+            }
+            Some((name, _)) => {
+                let whole = if folder.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{folder}/{name}")
+                };
+                json!({"path": name, "mode": "040000", "type": "tree", "sha": folder_id(id, &whole), "url": "u"})
+            }
+        };
+        entries.insert(entry["path"].to_string(), entry);
+    }
+    let entries: Vec<Value> = entries.into_values().collect();
+    Some(Answer::new(
+        200,
+        GIT_TREE,
+        json!({"sha": sha, "url": "u", "truncated": false, "tree": entries}),
+    ))
 }
 
 /// The permission that a change of this path needs, and the path's template.

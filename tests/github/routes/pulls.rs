@@ -126,6 +126,7 @@ pub(super) fn needs(parts: &[&str]) -> Option<(&'static str, &'static str)> {
         ["pulls"] => ("pull_requests", PULLS),
         ["pulls", _] => ("pull_requests", PULL),
         ["pulls", _, "requested_reviewers"] => ("pull_requests", REVIEWERS),
+        ["pulls", _, "reviews"] => ("pull_requests", REVIEWS),
         _ => return None,
     })
 }
@@ -159,6 +160,23 @@ pub(super) fn write(
                 }
             }
             Answer::new(200, PULL, pull(world, &world.pulls[at]))
+        }
+        ("POST", ["pulls", number, "reviews"]) => {
+            let state = match text(body, "event").as_str() {
+                "REQUEST_CHANGES" => "CHANGES_REQUESTED",
+                "COMMENT" => "COMMENTED",
+                // Nothing of ours may ever approve.
+                other => return Some(Answer::error(422, REVIEWS, other)),
+            };
+            let number = number.parse().unwrap_or(0);
+            match world.review_saying(number, &token.login, state, &text(body, "body")) {
+                Ok(()) => Answer::new(
+                    200,
+                    REVIEWS,
+                    json!({"id": 1, "user": world.user(&token.login), "state": state, "body": text(body, "body"), "commit_id": text(body, "commit_id")}),
+                ),
+                Err(message) => Answer::error(422, REVIEWS, message),
+            }
         }
         ("POST", ["pulls", number, "requested_reviewers"]) => {
             let names = body["reviewers"]

@@ -17,6 +17,8 @@ pub(super) const TEMPLATES: &[&str] = &[
     RULES,
     ACTIVITY,
     WORKFLOW_PERMISSIONS,
+    RULESET,
+    ENVIRONMENTS,
 ];
 
 const BRANCH: &str = "/repos/{owner}/{repo}/branches/{branch}";
@@ -25,6 +27,8 @@ const CONTENTS: &str = "/repos/{owner}/{repo}/contents/{path}";
 const PERMISSION: &str = "/repos/{owner}/{repo}/collaborators/{username}/permission";
 const RULES: &str = "/repos/{owner}/{repo}/rules/branches/{branch}";
 const ACTIVITY: &str = "/repos/{owner}/{repo}/activity";
+const RULESET: &str = "/repos/{owner}/{repo}/rulesets/{ruleset_id}";
+const ENVIRONMENTS: &str = "/repos/{owner}/{repo}/environments";
 const WORKFLOW_PERMISSIONS: &str = "/repos/{owner}/{repo}/actions/permissions/workflow";
 
 /// Answers a question; none where the path belongs to somebody else.
@@ -74,25 +78,61 @@ pub(super) fn read(request: &Request, world: &World, parts: &[&str]) -> Option<A
                 json!({"default_workflow_permissions": default, "can_approve_pull_request_reviews": approve}),
             )
         }
-        ["rules", "branches", ..] => {
-            let checks: Vec<Value> = world
-                .required_checks
-                .iter()
-                .map(|it| json!({"context": it}))
-                .collect();
-            let mut rules = Vec::new();
-            if !checks.is_empty() {
-                rules.push(json!({"type": "required_status_checks", "ruleset_id": 1, "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": false}}));
-            }
-            if let Some(strict) = world.review_rule {
-                rules.push(json!({"type": "pull_request", "ruleset_id": 1, "parameters": {"dismiss_stale_reviews_on_push": strict,
-                    "require_last_push_approval": strict, "require_code_owner_review": strict, "required_approving_review_count": 1,
-                    "required_review_thread_resolution": false}}));
-            }
-            Answer::new(200, RULES, Value::Array(rules))
-        }
+        ["rules", "branches", ..] => rules(world),
+        ["rulesets", "1"] => ruleset(world),
+        ["environments"] => environments(world),
         _ => return None,
     })
+}
+
+fn rules(world: &World) -> Answer {
+    let checks: Vec<Value> = world
+        .required_checks
+        .iter()
+        .map(|it| match world.check_app {
+            Some(app) => json!({"context": it, "integration_id": app}),
+            None => json!({"context": it}),
+        })
+        .collect();
+    let mut rules = Vec::new();
+    if !checks.is_empty() {
+        rules.push(json!({"type": "required_status_checks", "ruleset_id": 1, "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": false}}));
+    }
+    if let Some(strict) = world.review_rule {
+        rules.push(json!({"type": "pull_request", "ruleset_id": 1, "parameters": {"dismiss_stale_reviews_on_push": strict,
+            "require_last_push_approval": strict, "require_code_owner_review": strict, "required_approving_review_count": 1,
+            "required_review_thread_resolution": false}}));
+    }
+    Answer::new(200, RULES, Value::Array(rules))
+}
+
+fn ruleset(world: &World) -> Answer {
+    let mut body = json!({"id": 1, "name": "main", "source": "o/r", "enforcement": "active", "current_user_can_bypass": "never"});
+    // Without the list the answer is not filled up, or GitHub's example would bring one along.
+    let template = if world.bypass.is_some() { RULESET } else { "" };
+    if let Some(bypass) = &world.bypass {
+        let actors = bypass
+            .iter()
+            .map(|(kind, id)| json!({"actor_type": kind, "actor_id": id, "bypass_mode": "always"}));
+        body["bypass_actors"] = actors.collect();
+    }
+    Answer::new(200, template, body)
+}
+
+fn environments(world: &World) -> Answer {
+    let all: Vec<Value> = world
+        .environments
+        .iter()
+        .map(|(name, every)| {
+            let policy = json!({"protected_branches": true, "custom_branch_policies": false});
+            json!({"name": name, "deployment_branch_policy": if *every { Value::Null } else { policy }})
+        })
+        .collect();
+    Answer::new(
+        200,
+        ENVIRONMENTS,
+        json!({"total_count": all.len(), "environments": all}),
+    )
 }
 
 fn compare(world: &World, range: &str) -> Answer {

@@ -8,7 +8,10 @@ use super::super::{Answer, Request};
 use super::HOME;
 
 /// The paths in use, as GitHub's description names them.
-pub(super) const TEMPLATES: &[&str] = &[REPO, LABELS, DEPLOYMENTS];
+pub(super) const TEMPLATES: &[&str] = &[REPO, LABELS, DEPLOYMENTS, RULESETS];
+
+/// Rulesets are never written here; the documents hold some.
+const RULESETS: &str = "/repos/{owner}/{repo}/rulesets";
 
 const REPO: &str = "/repos/{owner}/{repo}";
 const LABELS: &str = "/repos/{owner}/{repo}/labels";

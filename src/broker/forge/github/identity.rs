@@ -4,8 +4,10 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::GitHub;
+use super::error::ForgeError;
+use super::owner::ACTIONS_LOGIN;
 use super::shapes::RawAccount;
+use super::{GitHub, encoded};
 use crate::gate::GITHUB_ACTIONS_BOT;
 
 /// The account that our writes are attributed to.
@@ -53,6 +55,20 @@ impl GitHub {
             return self.known.get_or_init(|| found).clone();
         }
         found
+    }
+
+    /// The account that every workflow's GITHUB_TOKEN writes as, by its number on this server.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn workflow_account(&self) -> Result<Identity, ForgeError> {
+        let path = format!("/users/{}", encoded(ACTIONS_LOGIN));
+        let account: RawAccount = self.caller.get(&path).await?;
+        Ok(Identity {
+            login: account.login,
+            id: account.id,
+            certainty: Certainty::Asked,
+        })
     }
 
     /// Asks who we are by reading alone: GraphQL is sent as POST, and before the gate has said yes nothing that looks

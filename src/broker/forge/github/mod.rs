@@ -1,16 +1,22 @@
 //! GitHub by its API: the facts that the gate judges on, the proposal, the words on the thread, the approval's facts.
 //! It must never decide who may do what, and never force, mark ready, approve or merge.
 
+mod base;
 mod call;
 mod commit;
 pub mod error;
 mod facts;
 pub mod fleet;
+mod guarded;
 mod identity;
 mod ledger;
+pub mod owner;
 mod propose;
+pub mod prospect;
 mod pulled;
+mod queue;
 pub mod release;
+mod review;
 pub mod rights;
 pub mod settings;
 mod shapes;
@@ -49,6 +55,7 @@ pub struct GitHub {
     caller: Caller,
     repository: Repository,
     known: Arc<OnceLock<Identity>>,
+    personal: bool,
 }
 
 impl Endpoint {
@@ -93,6 +100,7 @@ impl GitHub {
         let graphql_url = endpoint.graphql_url.trim_end_matches('/');
         let (graph_base, graph_path) = graphql_url.rsplit_once('/').unwrap_or((graphql_url, ""));
         Ok(Self {
+            personal: owner::is_personal(&endpoint.token),
             caller: Caller {
                 rest: client(&endpoint.api_url, &endpoint.token)?,
                 graph: client(graph_base, &endpoint.token)?,

@@ -1,17 +1,18 @@
 //! From checked changes to one draft pull request on one branch of ours.
 //! It must never force, never touch a branch or pull request of somebody else, and leave nothing half-done behind.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::Verb;
 use super::commit::{self, is_plain};
 use super::error::ForgeError;
 use super::identity::{Certainty, Identity};
+use super::prospect::Lock;
+use super::review::Asked;
 use super::shapes::{RawCommit, RawComparison, RawPull};
 use super::status::Light;
 use super::talk::once;
-use super::{GitHub, encoded};
+use super::{GitHub, encoded, status};
 use crate::broker::forge::{
     BODY_CHARS_MAX, Made, Proposal, Published, Signature, TITLE_CHARS_MAX, Trailers, branch,
     commit_message,
@@ -40,24 +41,6 @@ enum Standing {
     Ours(ObjectId),
 }
 
-#[derive(Deserialize)]
-struct RawRule {
-    #[serde(rename = "type")]
-    kind: String,
-    parameters: Option<RawRuleParameters>,
-}
-
-#[derive(Deserialize)]
-struct RawRuleParameters {
-    #[serde(default)]
-    required_status_checks: Vec<RawRequiredCheck>,
-}
-
-#[derive(Deserialize)]
-struct RawRequiredCheck {
-    context: String,
-}
-
 impl GitHub {
     /// Opens or updates the one draft pull request of an admitted task. Repeating it after a failure at any point ends
     /// in the same one branch, pull request and comment.
@@ -76,7 +59,8 @@ impl GitHub {
         let branch = branch::derive(admitted, policy)?;
         self.still_stands(admitted).await?;
         let me = self.identity().await;
-        let mut notes = self.lock(admitted, policy).await?;
+        self.locked(admitted, policy).await?;
+        let mut notes = Vec::new();
         let standing = self.standing(&branch, admitted, &me).await?;
         let pull = self.pull(&branch, &me).await?;
         let (head, made) = self
@@ -95,6 +79,17 @@ impl GitHub {
             (Err(error), Standing::Empty(_) | Standing::Ours(_)) => return Err(error),
         };
         self.dress(&pull, policy, &mut notes).await;
+        if checked.needs_changes() {
+            let asked = self.ask_for_changes(pull.number, &head, checked, &me).await;
+            if let Ok(Asked::AsComment) = asked {
+                notes.push("protected files are named in a review that is a comment only: GitHub lets nobody ask for changes on a pull request of their own".to_owned());
+            }
+            note(
+                asked.map(drop),
+                "the review of the protected files",
+                &mut notes,
+            );
+        }
         if me.certainty == Certainty::Assumed {
             notes.push(
                 "the token's own account could not be established; github-actions[bot] was assumed"
@@ -121,32 +116,18 @@ impl GitHub {
         })
     }
 
-    /// Whether the base branch's effective rules demand the approval's check.
-    async fn lock(&self, admitted: &Admitted, policy: &Policy) -> Result<Vec<String>, ForgeError> {
-        let path = self.path(&format!(
-            "rules/branches/{}",
-            encoded(admitted.base_branch())
-        ));
-        let context = &policy.approval.context;
-        let rules: Result<Vec<RawRule>, ForgeError> = self.caller.list(&path).await;
-        let stands = rules.is_ok_and(|rules| {
-            rules
-                .iter()
-                .filter(|rule| rule.kind == "required_status_checks")
-                .filter_map(|rule| rule.parameters.as_ref())
-                .flat_map(|parameters| &parameters.required_status_checks)
-                .any(|check| check.context == *context)
-        });
-        match (stands, policy.approval.enforced) {
-            (true, _) => Ok(Vec::new()),
-            (false, Enforced::Report) => Ok(vec![format!(
-                "no ruleset of {} is known to require the check {context}: the approval is advice, not a lock",
-                admitted.base_branch()
-            )]),
-            (false, Enforced::Require) => Err(ForgeError::LockMissing {
-                branch: admitted.base_branch().to_owned(),
-                context: context.clone(),
-            }),
+    /// Fails where the policy demands a lock that does not stand.
+    async fn locked(&self, admitted: &Admitted, policy: &Policy) -> Result<(), ForgeError> {
+        let (branch, context) = (admitted.base_branch(), &policy.approval.context);
+        match policy.approval.enforced {
+            Enforced::Report => Ok(()),
+            Enforced::Require => match self.lock(branch, context).await {
+                Lock::Bound(_) | Lock::Unbound => Ok(()),
+                Lock::Missing => Err(ForgeError::LockMissing {
+                    branch: branch.to_owned(),
+                    context: context.clone(),
+                }),
+            },
         }
     }
 
@@ -382,7 +363,10 @@ impl GitHub {
                 head,
                 context,
                 Light::Red,
-                "waiting for a human to release this head",
+                &status::told(
+                    "waiting for a human to release this head",
+                    &self.identity().await,
+                ),
                 proposal.run_url,
             )
             .await;

@@ -18,8 +18,8 @@ use crate::gate::approval::{
 use crate::names::ObjectId;
 use crate::policy::model::Policy;
 
-/// Commits that GitHub lists of one pull request, at most (docs.github.com, "List commits on a pull request").
-const COMMITS_MAX: usize = 250;
+/// Commits of a pull request that are judged; GitHub itself lists no more than 250.
+const COMMITS_MAX: usize = 100;
 /// People whose permission is asked for one pull request.
 const PEOPLE_MAX: usize = 50;
 
@@ -125,7 +125,7 @@ impl GitHub {
             .collect())
     }
 
-    /// Asks everything about one pull request.
+    /// Asks everything about one pull request. `me` is the account that publishes, and `judge` the one that sets the light.
     ///
     /// # Errors
     /// Where not even the pull request can be read. All else that fails is told in the facts.
@@ -133,6 +133,7 @@ impl GitHub {
         &self,
         number: u64,
         policy: &Policy,
+        judge: &Identity,
         me: &Identity,
     ) -> Result<Found, ForgeError> {
         let pull: RawPull = self
@@ -179,7 +180,7 @@ impl GitHub {
             comments,
             answers,
             sharing_head: self.sharing(&head, number, &mut unknown).await,
-            head_seen_at: self.seen(&head, policy, me).await,
+            head_seen_at: self.seen(&head, policy, [me, judge]).await,
             schedule_owner: policy.triggers.schedule_owner.clone(),
             not_established: unknown,
             head,
@@ -190,7 +191,10 @@ impl GitHub {
     async fn commits_of(&self, pull: &RawPull, unknown: &mut Vec<String>) -> Vec<RawListedCommit> {
         let path = self.path(&format!("pulls/{}/commits", pull.number));
         let commits = or_say(self.caller.list(&path).await, "its commits", unknown);
-        if commits.len() >= COMMITS_MAX || (pull.commits != 0 && commits.len() != pull.commits) {
+        if commits.len() > COMMITS_MAX {
+            unknown.push(format!("it has more than {COMMITS_MAX} commits"));
+        }
+        if (pull.commits != 0) && commits.len() != pull.commits {
             unknown.push("not all of its commits are listed by GitHub".to_owned());
         }
         commits
@@ -328,11 +332,18 @@ impl GitHub {
     }
 
     /// When we first put a light on the head: the server's time, since commit dates are the author's.
-    async fn seen(&self, head: &ObjectId, policy: &Policy, me: &Identity) -> Option<String> {
-        self.first_status_by(head, &policy.approval.context, me.id)
-            .await
-            .ok()
-            .flatten()
+    async fn seen(
+        &self,
+        head: &ObjectId,
+        policy: &Policy,
+        accounts: [&Identity; 2],
+    ) -> Option<String> {
+        let mut seen = Vec::new();
+        for account in accounts {
+            let first = self.first_status_by(head, &policy.approval.context, account.id);
+            seen.extend(first.await.ok().flatten());
+        }
+        seen.into_iter().min()
     }
 }
 

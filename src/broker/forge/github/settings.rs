@@ -1,20 +1,18 @@
 //! What a repository's settings do to the lock that Tagout hangs on it: one finding each, with the setting's place.
 //! It must never change a setting, nor call a setting good that it could not read.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::error::ForgeError;
+use super::prospect::ACTIONS_APP;
 use super::shapes::RawRepository;
 use super::{GitHub, encoded};
-use crate::names::ObjectId;
 use crate::policy::model::Policy;
 
-/// Workflow files that are looked at.
-const WORKFLOWS_MAX: usize = 50;
-/// Bytes of the largest workflow or CODEOWNERS file that is looked at.
-const FILE_BYTES_MAX: usize = 256 * 1024;
-/// Where GitHub looks for code owners, in its order.
-const CODE_OWNERS: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"];
+/// Rulesets whose lists of who may pass them by are read.
+const RULESETS_MAX: usize = 20;
 
 /// One setting and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +90,33 @@ codes! {
     CodeOwnersGithub, "code-owners-github", "People own `.github`, where policy and workflows live.", ".github/CODEOWNERS";
     ActionsApprove, "actions-approve", "Workflows cannot approve pull requests.", "Settings, Actions, General: Allow GitHub Actions to create and approve pull requests";
     TokenReads, "token-reads", "A workflow's token reads only, unless the workflow says otherwise.", "Settings, Actions, General: Workflow permissions";
+    BypassEmpty, "bypass-empty", "No bot and no deploy key may pass the rules by.", "Settings, Rules, Rulesets: Bypass list";
     StatusesGuarded, "statuses-guarded", "No other workflow may write statuses or checks.", ".github/workflows";
     AutoMergeOff, "auto-merge-off", "No pull request merges itself the moment its checks are green.", "Settings, General: Allow auto-merge";
+    NoMergeBot, "no-merge-bot", "No workflow and no merge bot merges by itself, where it could take Tagout's account or labels.", ".github/workflows, .mergify.yml, .kodiak.toml";
+    BranchRuns, "branch-runs", "Nothing runs by itself on Tagout's branches, if they are pushed with the token of an App or a person.", ".github/workflows: on; Settings, Environments: Deployment branches";
 }
 
 #[derive(Deserialize)]
 struct RawRule {
     #[serde(rename = "type")]
     kind: String,
+    ruleset_id: Option<u64>,
     parameters: Option<RawParameters>,
+}
+
+#[derive(Deserialize)]
+struct RawRuleset {
+    name: String,
+    /// Only shown to whoever may change the ruleset.
+    bypass_actors: Option<Vec<RawBypass>>,
+    current_user_can_bypass: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawBypass {
+    actor_id: Option<u64>,
+    actor_type: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -127,13 +143,6 @@ struct RawWorkflowPermissions {
     can_approve_pull_request_reviews: bool,
 }
 
-#[derive(Deserialize)]
-struct RawEntry {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 impl GitHub {
     /// Reads the settings of the repository, one finding each, in the order of `Code::ALL`.
     pub async fn settings(&self, policy: &Policy) -> Vec<Setting> {
@@ -153,11 +162,12 @@ impl GitHub {
         let head = self.branch_head(&branch).await.ok();
         settings.push(self.owners(head.as_ref()).await);
         settings.extend(self.workflow_permissions().await);
-        settings.push(self.workflows(head.as_ref()).await);
+        settings.extend(self.workflows(head.as_ref(), &branch, policy).await);
         settings.push(match repository.allow_auto_merge {
             Some(allowed) => stands(Code::AutoMergeOff, !allowed, "of the repository"),
             None => unknown(Code::AutoMergeOff, "the token may not read it"),
         });
+        settings.sort_by_key(|setting| setting.code);
         settings
     }
 
@@ -169,6 +179,7 @@ impl GitHub {
             Code::StaleDismissed,
             Code::LastPushApproved,
             Code::CodeOwnersReview,
+            Code::BypassEmpty,
         ];
         let rules: Vec<RawRule> = match self.caller.list(&path).await {
             Ok(rules) => rules,
@@ -186,13 +197,11 @@ impl GitHub {
             .collect();
         let review = |wanted: fn(&RawParameters) -> bool| of_kind("pull_request").any(wanted);
         let seen = format!("rulesets of {branch}; classic protection rules are not read");
+        let rulesets: BTreeSet<u64> = rules.iter().filter_map(|rule| rule.ruleset_id).collect();
         vec![
             stands(Code::CheckRequired, !checks.is_empty(), &seen),
-            stands(
-                Code::CheckBound,
-                checks.iter().any(|check| check.integration_id.is_some()),
-                &seen,
-            ),
+            bound(&checks),
+            self.bypasses(&rulesets).await,
             stands(
                 Code::StaleDismissed,
                 review(|rule| rule.dismiss_stale_reviews_on_push),
@@ -211,24 +220,50 @@ impl GitHub {
         ]
     }
 
-    async fn owners(&self, head: Option<&ObjectId>) -> Setting {
-        let Some(head) = head else {
-            return unknown(
-                Code::CodeOwnersGithub,
-                "the default branch could not be read",
-            );
-        };
-        for path in CODE_OWNERS {
-            match self.file(path, head, FILE_BYTES_MAX).await {
-                Ok(Some(bytes)) => {
-                    let text = String::from_utf8_lossy(&bytes);
-                    return stands(Code::CodeOwnersGithub, owns_github(&text), path);
+    /// Whether a bot may pass the rules by.
+    async fn bypasses(&self, rulesets: &BTreeSet<u64>) -> Setting {
+        let code = Code::BypassEmpty;
+        if rulesets.is_empty() {
+            return stands(code, true, "there is no ruleset to pass by");
+        }
+        if rulesets.len() > RULESETS_MAX {
+            return unknown(code, "there are more than 20 rulesets");
+        }
+        let (mut bots, mut hidden, mut able) = (Vec::new(), false, Vec::new());
+        for id in rulesets {
+            let path = self.path(&format!("rulesets/{id}?includes_parents=true"));
+            let found: RawRuleset = match self.caller.get(&path).await {
+                Ok(found) => found,
+                Err(error) => return unknown(code, &error.to_string()),
+            };
+            if !matches!(
+                found.current_user_can_bypass.as_deref(),
+                Some("never") | None
+            ) {
+                able.push(found.name.clone());
+            }
+            hidden |= found.bypass_actors.is_none();
+            for actor in found.bypass_actors.into_iter().flatten() {
+                if matches!(actor.actor_type.as_str(), "Integration" | "DeployKey") {
+                    let number = actor
+                        .actor_id
+                        .map_or_else(String::new, |id| format!(" {id}"));
+                    bots.push(format!("{}{number} in {}", actor.actor_type, found.name));
                 }
-                Ok(None) => {}
-                Err(error) => return unknown(Code::CodeOwnersGithub, &error.to_string()),
             }
         }
-        stands(Code::CodeOwnersGithub, false, "there is no CODEOWNERS file")
+        match (bots.is_empty(), able.is_empty(), hidden) {
+            (false, _, _) => stands(code, false, &bots.join(", ")),
+            (true, false, _) => {
+                let seen = format!("the owner of this token may pass by {}", able.join(", "));
+                stands(code, false, &seen)
+            }
+            (true, true, true) => unknown(
+                code,
+                "the lists are shown only to whoever may change the rulesets; the owner of this token may not pass them by",
+            ),
+            (true, true, false) => stands(code, true, "the lists of the rulesets"),
+        }
     }
 
     async fn workflow_permissions(&self) -> Vec<Setting> {
@@ -258,43 +293,29 @@ impl GitHub {
             }
         }
     }
+}
 
-    /// Workflows that could set the light green too. Tagout's own, which sets it, is known by the word `phase: approval` or `tagout`.
-    async fn workflows(&self, head: Option<&ObjectId>) -> Setting {
-        let code = Code::StatusesGuarded;
-        let Some(head) = head else {
-            return unknown(code, "the default branch could not be read");
-        };
-        let path = self.path(&format!("contents/.github/workflows?ref={head}"));
-        let entries: Vec<RawEntry> = match self.caller.find(&path).await {
-            Ok(entries) => entries.unwrap_or_default(),
-            Err(error) => return unknown(code, &error.to_string()),
-        };
-        if entries.len() > WORKFLOWS_MAX {
-            return unknown(code, "there are more than 50 workflows");
-        }
-        let mut writers = Vec::new();
-        for entry in entries.iter().filter(|entry| entry.kind == "file") {
-            match self.file(&entry.path, head, FILE_BYTES_MAX).await {
-                Ok(Some(bytes)) => {
-                    let text = String::from_utf8_lossy(&bytes);
-                    if writes_statuses(&text) && !text.contains("tagout") {
-                        writers.push(entry.path.clone());
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => return unknown(code, &error.to_string()),
-            }
-        }
-        if writers.is_empty() {
-            stands(code, true, "by their own words")
-        } else {
-            stands(code, false, &writers.join(", "))
-        }
+/// Whether the required check can be set by one App alone, which is not the one of every workflow.
+fn bound(checks: &[&RawCheck]) -> Setting {
+    let code = Code::CheckBound;
+    if checks.is_empty() {
+        return stands(code, false, "the check is not required at all");
+    }
+    let apps: Vec<Option<u64>> = checks.iter().map(|check| check.integration_id).collect();
+    if apps.contains(&Some(ACTIONS_APP)) {
+        return stands(
+            code,
+            false,
+            "bound to GitHub Actions, which is every workflow",
+        );
+    }
+    match apps.iter().flatten().next() {
+        Some(app) if !apps.contains(&None) => stands(code, true, &format!("bound to App {app}")),
+        Some(_) | None => stands(code, false, "any App may set it"),
     }
 }
 
-fn stands(code: Code, well: bool, seen: &str) -> Setting {
+pub(super) fn stands(code: Code, well: bool, seen: &str) -> Setting {
     Setting {
         code,
         stands: if well { Stands::Well } else { Stands::Badly },
@@ -302,65 +323,10 @@ fn stands(code: Code, well: bool, seen: &str) -> Setting {
     }
 }
 
-fn unknown(code: Code, why: &str) -> Setting {
+pub(super) fn unknown(code: Code, why: &str) -> Setting {
     Setting {
         code,
         stands: Stands::Unknown,
         seen: why.to_owned(),
-    }
-}
-
-/// Whether a CODEOWNERS text gives `.github` (or everything) to somebody, its last matching line counting as on GitHub.
-fn owns_github(text: &str) -> bool {
-    text.lines()
-        .map(|line| line.split('#').next().unwrap_or_default())
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let pattern = words.next()?.trim_matches('/').trim_end_matches("/**");
-            matches!(pattern, "*" | "**" | ".github").then(|| words.next().is_some())
-        })
-        .next_back()
-        .unwrap_or(false)
-}
-
-/// Whether a workflow's text asks for the right to write statuses or checks. YAML is read in the policy only, so that this
-/// looks at lines: a flow mapping on one line is seen as well.
-fn writes_statuses(text: &str) -> bool {
-    let plain: String = text
-        .lines()
-        .map(|line| line.split(" #").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace([' ', '"', '\''], "");
-    plain.contains("statuses:write")
-        || plain.contains("checks:write")
-        || plain.contains("write-all")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_of_github_are_found_by_the_last_line_that_matches() {
-        assert!(owns_github("* @o/team\n"));
-        assert!(owns_github("/.github/ @rita\n"));
-        assert!(owns_github("*.rs @rita\n.github/** @rita # people\n"));
-        assert!(!owns_github("* @o/team\n/.github/\n"));
-        assert!(!owns_github("docs/ @rita\n"));
-        assert!(!owns_github(""));
-    }
-
-    #[test]
-    fn right_to_write_statuses_is_seen_however_it_is_written() {
-        assert!(writes_statuses("permissions:\n  statuses: write\n"));
-        assert!(writes_statuses(
-            "permissions: {contents: read, \"checks\": 'write'}\n"
-        ));
-        assert!(writes_statuses("permissions: write-all\n"));
-        assert!(!writes_statuses("permissions:\n  statuses: read\n"));
-        assert!(!writes_statuses(
-            "permissions:\n  contents: write # statuses: write\n"
-        ));
     }
 }

@@ -6,6 +6,8 @@ use serde_json::json;
 use super::GitHub;
 use super::call::Verb;
 use super::error::ForgeError;
+use super::identity::Identity;
+use super::owner::ACTIONS_LOGIN;
 use super::shapes::RawStatus;
 use crate::names::ObjectId;
 
@@ -30,6 +32,25 @@ impl Light {
             Self::Green => "success",
         }
     }
+}
+
+/// What follows a description where any workflow's token could have set the light.
+const ADVISORY: &str = " (advisory)";
+
+/// Any workflow's GITHUB_TOKEN writes as the same account, so that any job with `statuses: write` could set the light.
+#[must_use]
+pub fn is_advisory(me: &Identity) -> bool {
+    me.login == ACTIONS_LOGIN
+}
+
+/// The description of a light, cut to what GitHub takes, and saying so where it is advice only.
+#[must_use]
+pub fn told(words: &str, me: &Identity) -> String {
+    let advisory = if is_advisory(me) { ADVISORY } else { "" };
+    let room = DESCRIPTION_CHARS_MAX - advisory.len();
+    let mut text: String = words.chars().take(room).collect();
+    text.push_str(advisory);
+    text
 }
 
 impl GitHub {
