@@ -69,8 +69,8 @@ pub struct Denial {
 pub struct Verified {
     /// The command.
     pub command: String,
-    /// Its exit code.
-    pub exit: i32,
+    /// Its exit code; none where it was not started.
+    pub exit: Option<i32>,
 }
 
 /// What the model cost.

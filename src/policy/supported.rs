@@ -14,7 +14,6 @@ pub struct NotYet {
 #[rustfmt::skip]
 pub static NOT_YET: &[NotYet] = &[
     NotYet { key: "require.level", only: &["b", "c"] },
-    NotYet { key: "verify", only: &[] },
     NotYet { key: "pull-request.draft", only: &["true"] },
 ];
 

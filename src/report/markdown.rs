@@ -22,6 +22,7 @@ pub fn draw(facts: &Facts) -> String {
     walls(&mut page, facts);
     refused(&mut page, facts);
     changes(&mut page, facts);
+    verified(&mut page, facts);
     findings(&mut page, facts);
     claims(&mut page, facts);
     notes(&mut page, facts);
@@ -107,6 +108,29 @@ fn walls(page: &mut String, facts: &Facts) {
     for reason in &walls.missing {
         line(page, &format!("- {}", text(reason)));
     }
+}
+
+/// The commands ran inside the walls on code that the agent wrote: their exit codes are what that code made of them.
+fn verified(page: &mut String, facts: &Facts) {
+    if facts.verified.is_empty() {
+        return;
+    }
+    line(page, "\n### How the policy's own tests ended\n");
+    line(
+        page,
+        "They ran in a second, fresh sandbox on the base commit plus the changes. What they run may be the agent's own code.\n",
+    );
+    line(page, "| command | ended |");
+    line(page, "|---|---|");
+    for result in facts.verified.iter().take(ROWS_MAX) {
+        let ended = match result.exit {
+            Some(0) => "well".to_owned(),
+            Some(code) => format!("**failed** with exit code {code}"),
+            None => "not started".to_owned(),
+        };
+        line(page, &format!("| {} | {ended} |", cell(&result.command)));
+    }
+    rest(page, facts.verified.len());
 }
 
 fn refused(page: &mut String, facts: &Facts) {

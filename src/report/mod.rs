@@ -33,6 +33,9 @@ pub struct Facts {
     pub agent: AgentFacts,
     /// What changed.
     pub changes: Vec<ChangeFact>,
+    /// How the policy's verify commands ended.
+    #[serde(default)]
+    pub verified: Vec<Verified>,
     /// What the checks found.
     pub findings: Vec<FindingFact>,
     /// What the egress refused, and what the broker left out.
@@ -48,6 +51,15 @@ pub struct Facts {
     pub journal: Option<String>,
     /// The branch or pull request that was made.
     pub proposal: Option<String>,
+}
+
+/// How one command of `verify` ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The command, in the policy's words.
+    pub command: String,
+    /// Its exit code; none where it was not started.
+    pub exit: Option<i32>,
 }
 
 /// Who asked, for what, on what.

@@ -64,7 +64,7 @@ impl Place {
         String::from_utf8(done.stdout).unwrap()
     }
 
-    fn tagout(&self, args: &[&str]) -> Output {
+    pub(crate) fn tagout(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_tagout"))
             .args(args)
             .current_dir(self.repo())
@@ -76,7 +76,7 @@ impl Place {
             .unwrap()
     }
 
-    fn run(&self, agent: &str) -> (i32, Value) {
+    pub(crate) fn run(&self, agent: &str) -> (i32, Value) {
         let out = self.out("run");
         let done = self.tagout(&[
             "run",

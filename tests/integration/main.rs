@@ -21,6 +21,7 @@ mod house;
 mod job;
 mod job_github;
 mod job_threads;
+mod job_verify;
 mod local_forge;
 mod model_sdks;
 mod model_traffic;

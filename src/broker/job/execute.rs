@@ -37,6 +37,8 @@ pub struct Worked {
     pub changeset: Changeset,
     /// What the run knew.
     pub secrets: Vec<Secret>,
+    /// What `network.registries` came to.
+    pub rules: Vec<Rule>,
     /// The proof that nothing of the tree is left.
     pub gone: TreeGone,
 }
@@ -54,7 +56,8 @@ pub async fn work(
 ) -> Result<Worked, End> {
     probe(asked, record).await?;
     let registries = registries(asked, args, record)?;
-    let setup = egress_setup(asked, args, registries.rules)?;
+    let rules = registries.rules;
+    let setup = egress_setup(asked, args, rules.clone(), WithModel::Yes)?;
     let mut secrets: Vec<Secret> = setup
         .secret_values()
         .map(|(_, value)| value.clone())
@@ -69,7 +72,7 @@ pub async fn work(
     )
     .map_err(|error| End::of(Outcome::Usage, "agent-unusable", &error))?;
     let space = workspace(asked, args, record)?;
-    let mut egress = start_egress(&setup, record)?;
+    let mut egress = start_egress(&setup, record, "egress")?;
     let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
     plan.home = registries.home;
     patterns::resolve(&mut plan)
@@ -113,6 +116,7 @@ pub async fn work(
     Ok(Worked {
         changeset,
         secrets,
+        rules,
         gone: ended.gone,
     })
 }
@@ -144,7 +148,7 @@ async fn probe(asked: &Asked, record: &mut Record) -> Result<(), End> {
     }
 }
 
-fn launcher_failed(error: &InsideError) -> End {
+pub(super) fn launcher_failed(error: &InsideError) -> End {
     match error {
         InsideError::Stopped(_) => End::of(Outcome::AgentFailed, "stopped", error),
         InsideError::EgressGone => End::internal("egress-died", error),
@@ -211,13 +215,27 @@ fn registries(asked: &Asked, args: &JobArgs, record: &mut Record) -> Result<Reso
     Ok(resolved)
 }
 
-fn egress_setup(asked: &Asked, args: &JobArgs, rules: Vec<Rule>) -> Result<EgressSetup, End> {
+/// Whether the road out leads to the model too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WithModel {
+    /// For the agent.
+    Yes,
+    /// For commands that have no business with it.
+    No,
+}
+
+pub(super) fn egress_setup(
+    asked: &Asked,
+    args: &JobArgs,
+    rules: Vec<Rule>,
+    model: WithModel,
+) -> Result<EgressSetup, End> {
     let trusted = &asked.trusted;
     let refused = |error: &dyn std::error::Error| End::of(Outcome::Usage, "egress-setup", error);
     let mut network = trusted.policy.network.clone();
     network.allow.extend(rules);
     let mut setup = EgressSetup::new(&trusted.file, network);
-    if let Some(model) = &trusted.policy.agent.model {
+    if let (Some(model), WithModel::Yes) = (&trusted.policy.agent.model, model) {
         setup = setup.with_model(model.clone(), trusted.policy.agent.tokens);
     }
     let path = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
@@ -229,15 +247,22 @@ fn egress_setup(asked: &Asked, args: &JobArgs, rules: Vec<Rule>) -> Result<Egres
         .map_err(|error| refused(&error))
 }
 
-fn start_egress(setup: &EgressSetup, record: &Record) -> Result<Option<Handle>, End> {
-    let folder = record.folder().join("egress");
+pub(super) fn start_egress(
+    setup: &EgressSetup,
+    record: &Record,
+    name: &str,
+) -> Result<Option<Handle>, End> {
+    let folder = record.folder().join(name);
     make_folder(&folder)?;
     process::spawn(setup, &folder)
         .map(Some)
         .map_err(|error| End::internal("egress-failed", &error))
 }
 
-fn stop_egress(egress: Option<Handle>, record: &mut Record) -> Result<Vec<Request>, End> {
+pub(super) fn stop_egress(
+    egress: Option<Handle>,
+    record: &mut Record,
+) -> Result<Vec<Request>, End> {
     let Some(egress) = egress else {
         return Ok(Vec::new());
     };
@@ -447,7 +472,7 @@ fn without_read_only(changeset: Changeset, read_only: &[String], record: &mut Re
     .expect("each path was there once before")
 }
 
-fn make_folder(path: &Path) -> Result<(), End> {
+pub(super) fn make_folder(path: &Path) -> Result<(), End> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .mode(0o700)

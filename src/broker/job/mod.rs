@@ -9,6 +9,7 @@ pub mod interlock;
 pub mod publish;
 pub mod record;
 pub mod seal;
+pub mod verify;
 
 use std::future::Future;
 
@@ -47,6 +48,7 @@ async fn both(
     forge: Forge,
 ) -> Result<End, End> {
     let worked = execute::work(asked, &args.job, &args.agent, surroundings, record).await?;
+    verify::verify(asked, &args.job, &worked, record).await?;
     let folder = record.folder().join("bundle");
     let digest = seal::seal(&folder, asked, &worked, surroundings, record)?;
     let (_, changeset) = publish::verified(&folder, &digest, asked, surroundings)?;
@@ -99,6 +101,7 @@ async fn sealed(
     let worked = execute::work(asked, &args.job, &args.agent, surroundings, record).await?;
     let change = seal::with_base(worked.changeset.clone(), asked, &args.job, Reads::Disk).await?;
     publish::check(change, asked, &worked.secrets, record)?;
+    verify::verify(asked, &args.job, &worked, record).await?;
     let digest = seal::seal(&args.bundle, asked, &worked, surroundings, record)?;
     record.outputs.push(("digest", digest.to_string()));
     Ok(End::good(
@@ -260,6 +263,7 @@ fn facts(args: &JobArgs, surroundings: &Surroundings, arrangement: Arrangement) 
         walls: Walls::default(),
         agent: AgentFacts::default(),
         changes: Vec::new(),
+        verified: Vec::new(),
         findings: Vec::new(),
         network: Vec::new(),
         suggested_policy: None,

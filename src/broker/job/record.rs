@@ -18,7 +18,14 @@ use crate::outcome::Outcome;
 use crate::report::{Facts, html, markdown};
 
 /// Folders of a run that are not left behind.
-const SCRATCH: [&str; 4] = ["probe", "work", "egress", "registries"];
+const SCRATCH: [&str; 6] = [
+    "probe",
+    "work",
+    "egress",
+    "registries",
+    "verify",
+    "verify-egress",
+];
 
 /// The record of one run.
 #[derive(Debug)]

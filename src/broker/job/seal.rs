@@ -13,13 +13,13 @@ use crate::broker::git::facts::BaseFacts;
 use crate::broker::git::{GitError, Source as Repo};
 use crate::broker::outputs;
 use crate::broker::surroundings::Surroundings;
-use crate::changeset::bundle::{Bill, Claims, Denial, Manifest};
+use crate::changeset::bundle::{Bill, Claims, Denial, Manifest, Verified};
 use crate::changeset::change::Changeset;
 use crate::changeset::diff;
 use crate::cli::JobArgs;
 use crate::names::Digest;
 use crate::outcome::Outcome;
-use crate::report::Facts;
+use crate::report::{self, Facts};
 use crate::wire::{Denied, Wall};
 
 /// Seals the changes with what this phase knows of the run, and leaves `changes.patch` beside it.
@@ -115,7 +115,14 @@ fn claims(
         title: facts.agent.claimed_title.clone().unwrap_or_default(),
         summary: facts.agent.claimed_summary.clone().unwrap_or_default(),
         denials: denied(facts).map(denial).collect(),
-        verify: Vec::new(),
+        verify: facts
+            .verified
+            .iter()
+            .map(|result| Verified {
+                command: result.command.clone(),
+                exit: result.exit,
+            })
+            .collect(),
         bill: bill(facts),
         journal: record.digest().parse().ok(),
     })
@@ -179,11 +186,19 @@ pub fn claims_into(claims: &Claims, record: &mut Record) {
             allow: None,
         })
         .collect();
+    facts.verified = claims
+        .verify
+        .iter()
+        .map(|result| report::Verified {
+            command: result.command.clone(),
+            exit: result.exit,
+        })
+        .collect();
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     facts.agent.claimed_title = some(&claims.title);
     facts.agent.claimed_summary = some(&claims.summary);
     facts.notes.push(
-        "walls, refusals and cost are claimed by the execute job; this job did not see them"
+        "walls, refusals, test results and cost are claimed by the execute job; this job did not see them"
             .to_owned(),
     );
 }

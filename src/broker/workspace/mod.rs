@@ -4,6 +4,7 @@
 //! `listing` reads and bounds the tree, `material` writes it as plain files, `throwaway` puts a repository of our own
 //! into it, `cache` keeps the result by tree, `removal` takes what an agent left away again.
 
+mod apply;
 mod cache;
 mod listing;
 mod material;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobSet;
 
 use crate::broker::git::{self, GitError, Source};
+use crate::changeset::change::Changeset;
 use crate::names::ObjectId;
 use crate::wire;
 
@@ -162,6 +164,23 @@ impl Workspace {
             from_cache,
             _lock: lock,
         })
+    }
+
+    /// Makes the tree anew, with changes put in: what the second sandbox looks at. No cache is asked or filled.
+    ///
+    /// # Errors
+    /// As `prepare`; a change that does not fit the tree.
+    pub fn prepare_with(
+        wanted: &Wanted<'_>,
+        changeset: &Changeset,
+    ) -> Result<Self, WorkspaceError> {
+        let wanted = Wanted {
+            cache: None,
+            ..*wanted
+        };
+        let space = Self::prepare(&wanted)?;
+        apply::apply(&space.lower, changeset)?;
+        Ok(space)
     }
 
     /// The materialised tree. Nobody writes to it.
