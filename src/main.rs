@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::ESCAPE_WORD)) {
         return tagout::sandbox::escape::main();
     }
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::HELPER_WORD)) {
+        return tagout::sandbox::helper::main();
+    }
     let parsed = Cli::command()
         .version(VERSION)
         .try_get_matches()

@@ -201,6 +201,10 @@ pub struct Denied {
 pub const EGRESS_WORD: &str = "__egress";
 /// Hidden first argument: the launcher of the walls. Plan at descriptor 3, report to descriptor 4.
 pub const LAUNCH_WORD: &str = "__launch";
+/// Hidden first argument: the root helper of level A, started by sudo. Its stdin is a unix SOCK_SEQPACKET socket of the launcher.
+pub const HELPER_WORD: &str = "__helper";
+/// The variable that names the root helper where it is not at its usual place.
+pub const HELPER_VARIABLE: &str = "TAGOUT_HELPER";
 /// Hidden first argument: the attacks by which the doctor proves the walls from inside. The second is an `EscapeAim` as JSON.
 pub const ESCAPE_WORD: &str = "__escape";
 

@@ -119,7 +119,7 @@ async fn probes(policy: &Policy) -> Result<Vec<Tried>, String> {
     std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut reports = Vec::new();
     let mut fault = None;
-    for level in [Level::B, Level::C] {
+    for level in [Level::A, Level::B, Level::C, Level::D] {
         match probe(policy, level, &folder).await {
             Ok(tried) => reports.push(tried),
             Err(why) => fault = Some(why),

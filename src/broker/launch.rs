@@ -256,6 +256,10 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
     });
     plan.environment.extend(placeholders);
     plan.home = home;
+    if args.policy.is_none() && args.level == LevelChoice::D {
+        // Whoever asks for it by name, and has no policy that says otherwise, knows what is missing.
+        plan.require = Level::D;
+    }
     patterns::resolve(&mut plan)?;
     Ok(Prepared { plan, road })
 }

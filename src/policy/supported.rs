@@ -13,7 +13,6 @@ pub struct NotYet {
 /// The table.
 #[rustfmt::skip]
 pub static NOT_YET: &[NotYet] = &[
-    NotYet { key: "require.level", only: &["b", "c"] },
     NotYet { key: "pull-request.draft", only: &["true"] },
 ];
 

@@ -128,6 +128,12 @@ fn libc_message_too_long() -> i32 {
     rustix::io::Errno::MSGSIZE.raw_os_error()
 }
 
+impl From<OwnedFd> for Channel {
+    fn from(end: OwnedFd) -> Self {
+        Self(end)
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

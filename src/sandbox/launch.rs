@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::channel::{Channel, Order, Report};
+use super::helper::call::Call;
 use super::keeper::Keeper;
 use super::limit::{Limit, Reached};
 use super::meter::{self, Meter};
 use super::scene::Scene;
-use super::shared::Shared;
+use super::shared::{Shared, bare_claims};
 use super::stage::{self, Cast};
 use super::supervisor::given::Reach;
 use super::sweep;
@@ -24,7 +26,7 @@ use super::walls::syscalls::{Filters, Ground};
 use crate::names::Level;
 use crate::outcome::sandbox_code;
 use crate::scratch;
-use crate::wire::{Denied, Plan, Wall, WallsReport, Workspace};
+use crate::wire::{Denied, Network, Plan, Wall, WallsReport, Workspace};
 
 /// Different refusals that are kept; further ones only count.
 pub const DENIED_MAX: usize = 256;
@@ -67,6 +69,10 @@ pub enum Guard<'a> {
 pub fn run_guarded(plan: &Plan, guard: Guard<'_>) -> WallsReport {
     scratch::sweep_stale();
     let mut missing = Vec::new();
+    if let Some(level) = plan.level.filter(|level| *level < plan.require) {
+        let require = plan.require;
+        missing.push(format!("level {level}: the policy requires {require}"));
+    }
     for level in levels(plan) {
         match attempt(plan, level, guard) {
             Ok(ended) => return ended.report(plan, level, missing),
@@ -95,7 +101,8 @@ fn levels(plan: &Plan) -> Vec<Level> {
     match plan.level {
         Some(level) if level >= plan.require => vec![level],
         Some(_) => Vec::new(),
-        None => [Level::B, Level::C]
+        // The last comes up only if the policy asks for no more than that by name.
+        None => [Level::A, Level::B, Level::C, Level::D]
             .into_iter()
             .filter(|level| *level >= plan.require)
             .collect(),
@@ -105,10 +112,29 @@ fn levels(plan: &Plan) -> Vec<Level> {
 fn attempt(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> {
     match level {
         Level::B => namespaced(plan, guard),
-        Level::C => shared(plan, guard),
-        Level::A => Err("the root helper is not built yet".to_owned()),
-        Level::D => Err("not built yet".to_owned()),
+        Level::C | Level::D => shared(plan, level, guard),
+        Level::A => leased(plan, guard),
     }
+}
+
+/// Level A: the helper makes the outer process; all else is as at level B.
+fn leased(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
+    let ids = Ids::of_caller();
+    let scene = Scene::of_leased_uid(plan, ids).map_err(|fault| fault.sentence())?;
+    let call = Call::prepare(plan, &scene).map_err(|fault| fault.sentence())?;
+    // The terminal is left behind: sudo gets none.
+    let outer = |_, stage: &Channel, init| call.become_helper(stage, &init);
+    let ended = kept(&scene, || start((plan, &scene.written), 0, outer, guard));
+    let answer = call.answer();
+    if let Some(fault) = answer.fault {
+        // A helper that fails after the start ends the run as a signal would.
+        return ended.map_err(|_silent| fault);
+    }
+    let mut ended = ended?;
+    if answer.out_of_memory {
+        ended.limit = ended.limit.or(Some(Limit::Memory));
+    }
+    Ok(ended)
 }
 
 fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
@@ -120,7 +146,8 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         ids,
         filters: &filters,
         root: Some(&scene.root),
-        rules: &scene.rules,
+        trees: &[],
+        rules: Some(&scene.rules),
         environment: &scene.environment,
         folder: &scene.folder,
         walls: &scene.walls,
@@ -130,12 +157,23 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         reach: Reach::Taken,
         terminal: false,
     };
+    let outer = |terminal, stage: &Channel, init| {
+        let cast = &Cast { terminal, ..cast };
+        stage::outer(cast, stage, init)
+    };
+    kept(&scene, || {
+        start((plan, &scene.written), namespaces::OUTER, outer, guard)
+    })
+}
+
+/// Starts a run in a new root, with the keeper of its protected paths beside it, and puts those paths right afterwards.
+fn kept(scene: &Scene, start: impl FnOnce() -> Result<Ended, String>) -> Result<Ended, String> {
     let keeper = scene.protected.as_ref().map(Keeper::start);
     let keeper = keeper
         .transpose()
         .map_err(|error| error.to_string())?
         .flatten();
-    let ended = start(&cast, namespaces::OUTER, stage::outer, guard);
+    let ended = start();
     if let Some(keeper) = keeper {
         keeper.dismiss();
     }
@@ -148,7 +186,10 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     Ok(ended)
 }
 
-fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
+fn shared(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> {
+    if level == Level::D && !matches!(plan.network, Network::None) {
+        return Err("it has no network, and the policy allows hosts or names a model".to_owned());
+    }
     let ids = Ids::of_caller();
     let shared = Shared::prepare(plan, ids).map_err(|fault| fault.sentence())?;
     let filters = Filters::compile(Ground::Shared).map_err(|fault| fault.sentence())?;
@@ -157,10 +198,15 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         ids,
         filters: &filters,
         root: None,
-        rules: &shared.rules,
+        trees: &[],
+        rules: (level != Level::D).then_some(shared.rules.as_slice()),
         environment: &shared.environment,
         folder: &shared.folder,
-        walls: &shared.walls,
+        walls: &if level == Level::D {
+            bare_claims(&shared.walls)
+        } else {
+            shared.walls.clone()
+        },
         private: &shared.private,
         written: &shared.private,
         launcher: own_numbers(),
@@ -171,7 +217,14 @@ fn shared(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     // The egress is a child of ours and no part of the run.
     let spared = sweep::children().map_err(lost)?;
     sweep::adopt_orphans().map_err(lost)?;
-    let ended = start(&cast, 0, stage::outer_shared, guard);
+    let outer = |terminal, stage: &Channel, init| {
+        let cast = &Cast { terminal, ..cast };
+        match level {
+            Level::D => stage::outer_bare(cast, stage, init),
+            Level::A | Level::B | Level::C => stage::outer_shared(cast, stage, init),
+        }
+    };
+    let ended = start((plan, &shared.private), 0, outer, guard);
     // The outer process has swept; if it was killed, its orphans are ours.
     sweep::sweep(&spared).map_err(lost)?;
     let mut ended = ended?;
@@ -188,10 +241,13 @@ fn own_numbers() -> [Pid; 2] {
     [own, sys::process_group().unwrap_or(own)]
 }
 
-type Outer = fn(&Cast<'_>, &Channel, Channel) -> i32;
-
-/// Starts the outer process and stays with the run to its end.
-fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<Ended, String> {
+/// Starts the outer process and stays with the run, which writes to the folders beside the plan, to its end.
+fn start(
+    (plan, written): (&Plan, &[PathBuf]),
+    flags: i32,
+    outer: impl FnOnce(bool, &Channel, Channel) -> i32,
+    guard: Guard<'_>,
+) -> Result<Ended, String> {
     let lost = |error: io::Error| error.to_string();
     let (stage, stage_side) = Channel::pair().map_err(lost)?;
     let (init, init_side) = Channel::pair().map_err(lost)?;
@@ -209,8 +265,7 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
     let child = match clone {
         Side::Child => {
             drop((stage, init, signals));
-            let cast = &Cast { terminal, ..*cast };
-            sys::leave(outer(cast, &stage_side, init_side));
+            sys::leave(outer(terminal, &stage_side, init_side));
         }
         Side::Parent(child) => child,
     };
@@ -219,15 +274,15 @@ fn start(cast: &Cast<'_>, flags: i32, outer: Outer, guard: Guard<'_>) -> Result<
         stage,
         init,
         signals,
-        limits_end: Instant::now() + Duration::from_millis(cast.plan.limits.wall_time_ms),
+        limits_end: Instant::now() + Duration::from_millis(plan.limits.wall_time_ms),
         command_end: None,
         ended: Ended::default(),
         fault: None,
         killing: None,
-        meter: Meter::new(child, &cast.plan.limits, cast.written),
+        meter: Meter::new(child, &plan.limits, written),
         next_look: Instant::now() + meter::PAUSE_NEAR,
     };
-    let waited = watch.wait(cast.plan, child, guard);
+    let waited = watch.wait(plan, child, guard);
     let ended = watch.finish(waited, child);
     if terminal {
         // A terminal that was hung up meanwhile has nothing to give.

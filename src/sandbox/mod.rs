@@ -11,6 +11,7 @@ pub mod copy;
 pub mod doorkeeper;
 pub mod escape;
 pub mod git;
+pub mod helper;
 pub mod hidden;
 pub mod init;
 pub mod keeper;

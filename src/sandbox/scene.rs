@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
+use super::helper::inside;
 use super::protect::Protected;
 use super::walls::Fault;
 use super::walls::files::{Grant, Rule};
@@ -183,6 +184,48 @@ impl Scene {
             },
             protected,
         })
+    }
+}
+
+impl Scene {
+    /// Level A: a new root in which the run has a uid that nobody else on the host has.
+    ///
+    /// # Errors
+    /// As for any new root.
+    pub fn of_leased_uid(plan: &Plan, caller: Ids) -> Result<Self, Fault> {
+        let ids = Ids {
+            user: inside::shown(caller.user),
+            group: inside::shown(caller.group),
+        };
+        let mut scene = Self::of_new_root(plan, ids)?;
+        if caller.user == 0 {
+            name_user(&mut scene.root.items);
+        }
+        Ok(scene)
+    }
+}
+
+/// The run of root's is a user that the host does not know; programs ask for its name and home.
+fn name_user(items: &mut [Item]) {
+    let id = inside::PLAIN;
+    for (name, line) in [
+        (
+            "/etc/passwd",
+            format!("agent:x:{id}:{id}::{HOME}:/bin/sh\n"),
+        ),
+        ("/etc/group", format!("agent:x:{id}:\n")),
+    ] {
+        let place = items
+            .iter_mut()
+            .find(|item| matches!(item, Item::Copied { path } if path == Path::new(name)));
+        if let Some(place) = place
+            && let Ok(text) = std::fs::read_to_string(name)
+        {
+            *place = Item::File {
+                target: name.into(),
+                content: format!("{}\n{line}", text.trim_end()).into_bytes(),
+            };
+        }
     }
 }
 

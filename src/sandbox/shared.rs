@@ -260,3 +260,20 @@ fn claims(plan: &Plan, ids: Ids) -> BTreeMap<String, Wall> {
     }
     walls
 }
+
+/// What stands at level D: system calls, the environment, and limits that need no more than that.
+#[must_use]
+pub fn bare_claims(at_c: &BTreeMap<String, Wall>) -> BTreeMap<String, Wall> {
+    at_c.iter()
+        .map(|(name, wall)| {
+            let wall = match name.as_str() {
+                "syscalls" | "environment" => Wall::Enforced,
+                // A daemon that listens on a unix socket may have a road.
+                "network" => Wall::Partial,
+                limit if limit.starts_with("limits.") => *wall,
+                _ => Wall::Absent,
+            };
+            (name.clone(), wall)
+        })
+        .collect()
+}

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 use rustix::thread::CapabilitySet;
 
@@ -21,6 +22,7 @@ use super::walls::files::{Rule, Tcp};
 use super::walls::namespaces::{self, Ids};
 use super::walls::root::{self, Root};
 use super::walls::sys::{self, Side};
+use super::walls::syscalls::notify::{self, Architecture};
 use super::walls::syscalls::{self, Filters, Ground};
 use super::walls::{Fault, Step, files, limits, privileges};
 use crate::wire::{Denied, Plan, Wall};
@@ -36,8 +38,10 @@ pub struct Cast<'a> {
     pub filters: &'a Filters,
     /// The new root; none where the host's view is shared.
     pub root: Option<&'a Root>,
-    /// The Landlock rules.
-    pub rules: &'a [Rule],
+    /// The trees that items of the root speak of by number (level A).
+    pub trees: &'a [OwnedFd],
+    /// The Landlock rules; none where the host has no Landlock and the policy asks for no walls on files (level D).
+    pub rules: Option<&'a [Rule]>,
     /// The whole environment.
     pub environment: &'a BTreeMap<String, String>,
     /// Where commands start.
@@ -83,6 +87,25 @@ pub fn outer(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 {
 fn outer_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
     die_with_parent(launcher)?;
     namespaces::map_ids(cast.ids)?;
+    keep_door(cast, launcher, to_init)
+}
+
+/// The outer process of level A: the helper has made its namespaces and given it its ids; it is nobody on the host.
+#[must_use]
+pub fn outer_leased(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 {
+    let kept = die_with_parent(launcher).and_then(|()| keep_door(cast, launcher, to_init));
+    match kept {
+        Ok(()) => 0,
+        Err(fault) => {
+            let sentence = fault.sentence();
+            drop(launcher.send(&Report::Fault { sentence }));
+            1
+        }
+    }
+}
+
+/// From here on levels A and B are the same.
+fn keep_door(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
     let (line, their_line) = UnixStream::pair().step("make a line to the first process inside")?;
     let init =
         match sys::clone_process(namespaces::INNER).step("make process and mount namespaces")? {
@@ -159,6 +182,53 @@ fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> 
     Ok(())
 }
 
+/// The outer process of level D, from its first step to its last; the answer is for `_exit`.
+#[must_use]
+pub fn outer_bare(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 {
+    match outer_bare_steps(cast, launcher, to_init) {
+        Ok(()) => 0,
+        Err(fault) => {
+            let sentence = fault.sentence();
+            drop(launcher.send(&Report::Fault { sentence }));
+            // What was started before the fault must not stay.
+            i32::from(sweep::sweep(&[]).is_err()) + 1
+        }
+    }
+}
+
+fn outer_bare_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
+    rustix::process::setpgid(None, None).step("leave the caller's process group")?;
+    sweep::adopt_orphans().step("inherit orphans")?;
+    let init = match sys::clone_process(0).step("start the first process inside")? {
+        Side::Child => sys::leave(inner(cast, to_init, Outside::Nobody)),
+        Side::Parent(init) => init,
+    };
+    drop(to_init);
+    privileges::drop_all(CapabilitySet::empty())?;
+    privileges::hide_from_tracers()?;
+    wait_for_end(launcher, init).step("wait for the run")?;
+    sweep::sweep(&[]).step("end what the run left")
+}
+
+/// Until init has ended, the launcher wants an end, or the launcher is gone.
+fn wait_for_end(launcher: &Channel, init: Pid) -> io::Result<()> {
+    let ended = rustix::process::pidfd_open(init, PidfdFlags::empty())?;
+    loop {
+        let mut waited = [
+            PollFd::new(&ended, PollFlags::IN),
+            PollFd::from_borrowed_fd(launcher.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut waited, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let told = !waited[1].revents().is_empty();
+        if !waited[0].revents().is_empty() || (told && !doorkeeper::obey(launcher)) {
+            return Ok(());
+        }
+    }
+}
+
 /// Answers the run's calls until init has ended, the launcher wants an end, or the launcher is gone.
 fn supervise(mut supervisor: Supervisor, launcher: &Channel, init: Pid) -> io::Result<Vec<Denied>> {
     let ended = rustix::process::pidfd_open(init, PidfdFlags::empty())?;
@@ -177,6 +247,8 @@ enum Outside {
     Door(UnixStream),
     /// The supervisor, who waits for the listener.
     Supervisor(UnixStream),
+    /// Nobody who answers (level D).
+    Nobody,
 }
 
 /// The first process inside, from its first step to its last; the answer is for `_exit`.
@@ -208,7 +280,7 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
     let tcp = match cast.root {
         Some(root) => {
             namespaces::name_host()?;
-            root::enter(root)?;
+            root::enter(root, cast.trees)?;
             Tcp::Unhandled
         }
         None => Tcp::Refused,
@@ -220,10 +292,14 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
     sys::close_all_on_exec(3).step("shut inherited descriptors")?;
     limits::set(&cast.plan.limits, cast.ground())?;
     privileges::drop_all(CapabilitySet::empty())?;
-    files::restrict(cast.rules, tcp)?;
+    if let Some(rules) = cast.rules {
+        files::restrict(rules, tcp)?;
+    }
     cast.filters.install()?;
-    if let Outside::Supervisor(line) = &outside {
-        ask_supervisor(cast, line)?;
+    match &outside {
+        Outside::Supervisor(line) => ask_supervisor(cast, line)?,
+        Outside::Nobody => stay_alone(cast)?,
+        Outside::Door(_) => {}
     }
     drop(outside);
     privileges::hide_from_tracers()?;
@@ -236,9 +312,23 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
 
 /// From here on connect, bind and listen wait for the supervisor, which is the parent.
 fn ask_supervisor(cast: &Cast<'_>, line: &UnixStream) -> Result<(), Fault> {
+    start::ask_outside(line.as_fd(), &guarded(cast), cast.reach)
+}
+
+/// Level D: nobody is asked, so only sockets that need no asking are left.
+fn stay_alone(cast: &Cast<'_>) -> Result<(), Fault> {
+    let guarded: Vec<u32> = guarded(cast)
+        .into_iter()
+        .map(|process| process.as_raw_nonzero().get().unsigned_abs())
+        .collect();
+    let program = notify::program_alone(Architecture::HERE, &guarded);
+    sys::install_filter(&program).step("filter sockets")
+}
+
+/// Who gets no signal from the run: the parent and the launcher.
+fn guarded(cast: &Cast<'_>) -> Vec<Pid> {
     let parent = rustix::process::getppid();
-    let guarded: Vec<Pid> = parent.into_iter().chain(cast.launcher).collect();
-    start::ask_outside(line.as_fd(), &guarded, cast.reach)
+    parent.into_iter().chain(cast.launcher).collect()
 }
 
 /// The signal is set first and the parent looked for afterwards, so that a death in between is noticed either way.

@@ -195,8 +195,6 @@ const WRONG: &[(&str, &str)] = &[
     ("version: 1\nlimits: {wall-time: 20}", "p.yml:2:21"),
     ("version: 1\nlimits: {wall-time: 2d}", "p.yml:2:21"),
     ("version: 1\nrequire: {level: z}", "p.yml:2:18"),
-    ("version: 1\nrequire: {level: d}", "p.yml:2:18"),
-    ("version: 1\nrequire: {level: a}", "p.yml:2:18"),
     ("version: 1\napproval: {required: 0}", "p.yml:2:22"),
     ("version: 1\ntasks: {Bad: {prompt: x}}", "p.yml:2:9"),
     ("version: 1\ntasks: {a: {}}", "p.yml:2:12"),

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::elevation;
+
 mod apart;
 mod container;
 mod limits;
@@ -22,7 +24,11 @@ mod paths;
 mod terminal;
 
 /// Levels that every case must hold at.
-const LEVELS: [&str; 2] = ["b", "c"];
+fn levels() -> Vec<&'static str> {
+    let helper = elevation::is_here().then_some("a");
+    helper.into_iter().chain(["b", "c"]).collect()
+}
+
 /// Debian's own: a user's installation is closed to the plain user.
 const PYTHON: &str = "/usr/bin/python3";
 /// Dials a listener of the host by every road; the arguments are a TCP and a UDP port.
@@ -155,7 +161,21 @@ impl Place {
     }
 
     fn tagout(&self, level: &str) -> Command {
-        let mut command = self.plain(&self.path("tagout"));
+        let program = self.path("tagout");
+        let mut command = if level == "a" && self.root {
+            let mut command = elevation::plain_with_sudo();
+            command
+                .arg(program)
+                .env_clear()
+                .env("PATH", "/usr/bin:/bin")
+                .env("HOME", self.path("home"))
+                .env("TAGOUT_HELPER", elevation::HELPER)
+                .current_dir(self.path("ws"))
+                .stdin(Stdio::null());
+            command
+        } else {
+            self.plain(&program)
+        };
         command.args(["sandbox", "--level", level]);
         command
     }
@@ -174,7 +194,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn nothing_outside_is_written_read_moved_or_linked() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let script = format!(
             "V={}; H={}; echo x > $V; ln -s $V l; echo x > l; ln $V hard && echo x > hard; mv $V $V.2; rm -f $V; \
@@ -214,7 +234,7 @@ fn nothing_outside_is_written_read_moved_or_linked() {
 
 #[test]
 fn protected_paths_of_the_workspace_stay_as_they_are() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let script = "echo x > .git/hooks/pre-commit; echo x >> .git/config; mkdir -p .github/workflows; \
                       echo x > .github/workflows/w.yml; mv .github .g; rm -rf .git; cat .git/config; cat .env && echo READ; \
@@ -246,7 +266,7 @@ fn protected_paths_of_the_workspace_stay_as_they_are() {
 
 #[test]
 fn protected_path_that_was_not_there_is_removed_and_told() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         fs::remove_dir_all(place.path("ws/.github")).unwrap();
         let outside = place.path("out");
@@ -272,7 +292,7 @@ fn protected_path_that_was_not_there_is_removed_and_told() {
 
 #[test]
 fn environment_is_the_allowlist_and_other_processes_are_not_seen() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let script = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; grep -E 'NoNewPrivs|Seccomp:|CapEff' /proc/self/status";
         let output = place
@@ -333,7 +353,7 @@ fn no_road_leads_to_the_loopback_of_the_host() {
         "the roads are open without walls: {}",
         text(&control.stdout)
     );
-    for level in LEVELS {
+    for level in levels() {
         let output = place
             .tagout(level)
             .args(["--", PYTHON, "dial.py"])
@@ -356,7 +376,7 @@ fn local_servers_inside_work() {
                          s=await asyncio.start_server(on,'127.0.0.1',0)\n  p=s.sockets[0].getsockname()[1]\n  \
                          r,w=await asyncio.open_connection('127.0.0.1',p)\n  w.write(b'hi'); print((await r.read()).decode())\n\
                          asyncio.run(main())\n";
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let output = place
             .tagout(level)
@@ -374,7 +394,7 @@ fn local_servers_inside_work() {
 
 #[test]
 fn exit_codes_come_through() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         fs::write(place.path("ws/plain"), "no program").unwrap();
         let code = |arguments: &[&str]| {
@@ -427,7 +447,7 @@ fn usage_and_policy_faults_are_125_with_a_report() {
 
 #[test]
 fn report_has_the_keys_of_the_contract() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let path = place.path("home/report.json");
         let output = place
@@ -481,7 +501,7 @@ fn report_is_not_written_through_a_symlink() {
 
 #[test]
 fn copy_is_thrown_away() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let output = place
             .tagout(level)
@@ -509,7 +529,7 @@ fn copy_is_thrown_away() {
 
 #[test]
 fn changes_deletions_and_modes_come_back_in_place() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         let script = "echo changed > a.txt; mkdir -p d/e; echo x > d/e/f; chmod 755 d/e/f; ln -s a.txt l; mkfifo pipe; true";
         assert_eq!(place.sh(level, script).status.code(), Some(0), "{level}");
@@ -547,7 +567,7 @@ fn changes_deletions_and_modes_come_back_in_place() {
 
 #[test]
 fn wall_time_ends_the_run_and_is_named() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         fs::write(
             place.path("ws/p.yml"),
@@ -612,7 +632,7 @@ fn start_sleeper(place: &Place, level: &str, word: &str) -> Child {
 
 #[test]
 fn nothing_is_left_after_the_command_or_after_a_kill() {
-    for (number, level) in LEVELS.into_iter().enumerate() {
+    for (number, level) in levels().into_iter().enumerate() {
         for (signal, kind) in [("TERM", 0), ("KILL", 1)] {
             let place = Place::new();
             let word = format!("{}.{number}{kind}", 10_000 + std::process::id());
@@ -668,7 +688,7 @@ fn private_folder_of_a_killed_run_is_removed_by_the_next() {
 
 #[test]
 fn nested_namespaces_privileges_and_other_processes_are_refused() {
-    for level in LEVELS {
+    for level in levels() {
         let place = Place::new();
         for script in [
             "unshare -U true",
@@ -695,7 +715,7 @@ fn root_keeps_no_capability_and_its_workspace_is_usable() {
         // The case needs root; every other case here is the plain user's.
         return;
     }
-    for level in LEVELS {
+    for level in levels() {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_tagout"))
             .args(["sandbox", "--level", level, "--", "sh", "-c"])
@@ -726,7 +746,7 @@ fn root_keeps_no_capability_and_its_workspace_is_usable() {
 
 #[test]
 fn process_group_from_outside_of_the_pid_namespace_is_no_obstacle() {
-    for level in LEVELS {
+    for level in ["b", "c"] {
         let place = Place::new();
         let tagout = place.path("tagout");
         let output = place
@@ -752,7 +772,7 @@ fn doctor_tries_to_escape_and_says_what_came_of_it() {
         .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["proven"], true, "{answer}");
-    for level in LEVELS {
+    for level in ["b", "c"] {
         let tried = &answer["levels"][level];
         if tried["raised"] != true {
             println!("left out: level {level} cannot be raised here: {tried}");

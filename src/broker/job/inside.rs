@@ -12,7 +12,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::wire::{LAUNCH_WORD, Plan, WallsReport};
+use crate::wire::{HELPER_VARIABLE, LAUNCH_WORD, Plan, WallsReport};
 
 /// Largest report of the launcher, in bytes.
 pub const REPORT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -171,6 +171,9 @@ fn launcher(mappings: Vec<FdMapping>) -> Result<Child, InsideError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    if let Some(helper) = std::env::var_os(HELPER_VARIABLE) {
+        command.env(HELPER_VARIABLE, helper);
+    }
     command
         .fd_mappings(mappings)
         .map_err(|collision| InsideError::Start(io::Error::other(collision)))?;

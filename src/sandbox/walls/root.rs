@@ -14,10 +14,12 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, Step, sys};
 
 /// How a path of the host is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
     /// It and all below it cannot be changed.
     ReadOnly,
@@ -28,7 +30,7 @@ pub enum Shown {
 }
 
 /// One thing in the new root, in the order in which it is put there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Item {
     /// A path of the host at a path inside.
     Bind {
@@ -79,6 +81,22 @@ pub enum Item {
         /// Inside.
         target: PathBuf,
     },
+    /// A tree that somebody else opened (level A).
+    Given {
+        /// Its place among the trees.
+        tree: usize,
+        /// Inside.
+        target: PathBuf,
+    },
+    /// A copy-on-write view made of such trees.
+    GivenOverlay {
+        /// What is shown at first, never written.
+        lower: usize,
+        /// The tree that holds the folder for changes and overlay's own, and their names in it; in memory without.
+        upper: Option<(usize, String, String)>,
+        /// Inside.
+        target: PathBuf,
+    },
     /// A file of ours over one that exists inside.
     MaskFile {
         /// Inside.
@@ -104,7 +122,7 @@ pub enum Item {
 }
 
 /// The new root.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Root {
     /// What is in it.
     pub items: Vec<Item>,
@@ -119,8 +137,10 @@ const COPIED_BYTES_MAX: u64 = 128 * 1024;
 /// Room for one, in bytes, before it is read: most need no more.
 const COPIED_BYTES_START: usize = 16 * 1024;
 
-const QUIET: u64 = 0x2 | 0x4;
-const READ_ONLY: u64 = 0x1;
+/// No set-user-id programs, no device nodes (`MOUNT_ATTR_NOSUID`, `MOUNT_ATTR_NODEV`).
+pub const QUIET: u64 = 0x2 | 0x4;
+/// Nothing can be changed (`MOUNT_ATTR_RDONLY`).
+pub const READ_ONLY: u64 = 0x1;
 const NO_EXEC: u64 = 0x8;
 const NO_SET_UID: u64 = 0x2;
 
@@ -135,10 +155,11 @@ const ENTRY_BYTES_MIN: u64 = 16 * 1024;
 const OURS: &str = ".tagout";
 
 /// Makes the root and moves the calling process into it. The caller is pid 1 of new process and mount namespaces.
+/// `trees` are those that items speak of by number.
 ///
 /// # Errors
 /// The step that failed. The process must then end: it may stand between two roots.
-pub fn enter(root: &Root) -> Result<(), Fault> {
+pub fn enter(root: &Root, trees: &[OwnedFd]) -> Result<(), Fault> {
     // What comes from the host is taken by descriptor before anything is covered.
     let mut taken = Vec::with_capacity(root.items.len());
     for item in &root.items {
@@ -161,6 +182,7 @@ pub fn enter(root: &Root) -> Result<(), Fault> {
     let umask = rustix::process::umask(Mode::empty());
     let builder = Builder {
         base,
+        trees,
         plain: RefCell::new(HashSet::from([OsString::from(".")])),
     };
     builder.folder(Path::new(OURS), 0o700)?;
@@ -197,6 +219,8 @@ fn take(item: &Item) -> Result<Option<OwnedFd>, Fault> {
         | Item::Folder { .. }
         | Item::Private { .. }
         | Item::Overlay { .. }
+        | Item::Given { .. }
+        | Item::GivenOverlay { .. }
         | Item::MaskFile { .. }
         | Item::MaskFolder { .. }
         | Item::Anchor { .. }
@@ -250,14 +274,15 @@ fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Faul
         .map_err(|error| Fault::new(step(), error))
 }
 
-struct Builder {
+struct Builder<'a> {
     base: OwnedFd,
     /// Folders of the new root that we made ourselves and mounted nothing on, relative to it. Below them a path needs no
     /// look at each of its parts: nobody else could have put a symlink there.
     plain: RefCell<HashSet<OsString>>,
+    trees: &'a [OwnedFd],
 }
 
-impl Builder {
+impl Builder<'_> {
     /// Opens a path of the new root, with symlinks kept inside it and the last one not followed.
     fn open(&self, target: &Path) -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat2(
@@ -406,6 +431,15 @@ impl Builder {
                 },
                 _,
             ) => self.overlay(&own, lower, upper.as_ref(), target),
+            (Item::Given { tree, target }, _) => self.bind(self.given(*tree)?, target),
+            (
+                Item::GivenOverlay {
+                    lower,
+                    upper,
+                    target,
+                },
+                _,
+            ) => self.given_overlay(&own, *lower, upper.as_ref(), target),
             (Item::MaskFile { target, content }, _) => {
                 let mode = if content.is_some() { 0o444 } else { 0 };
                 self.file(&own, content.as_deref().unwrap_or_default(), mode)?;
@@ -517,6 +551,41 @@ impl Builder {
         )?;
         self.folder(target, 0o755)?;
         self.attach(tree, target)
+    }
+
+    fn given(&self, tree: usize) -> Result<OwnedFd, Fault> {
+        self.trees
+            .get(tree)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+            .and_then(OwnedFd::try_clone)
+            .step("find a tree that was opened for us")
+    }
+
+    /// The layers are mounted for as long as overlayfs needs to find them: it keeps mounts of its own.
+    fn given_overlay(
+        &self,
+        own: &Path,
+        lower: usize,
+        upper: Option<&(usize, String, String)>,
+        target: &Path,
+    ) -> Result<(), Fault> {
+        let below = own.join("lower");
+        self.bind(self.given(lower)?, &below)?;
+        let above = own.join("above");
+        let layers = match upper {
+            Some((tree, upper, work)) => {
+                self.bind(self.given(*tree)?, &above)?;
+                Some((above.join(upper), above.join(work)))
+            }
+            None => None,
+        };
+        self.overlay(own, &below, layers.as_ref(), target)?;
+        if layers.is_some() {
+            rustix::mount::unmount(&above, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+                .step("let go of the layers")?;
+        }
+        rustix::mount::unmount(&below, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+            .step("let go of the layers")
     }
 
     /// The few devices that programs need, and terminals of the run's own.

@@ -138,6 +138,35 @@ pub fn mount_attributes(
     zero(done)
 }
 
+/// Lets a tree that is not mounted anywhere yet show the owners of its files as the map of a user namespace says
+/// (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// EINVAL where a file system of the tree knows no such maps.
+pub fn map_owners(tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let users = u64::try_from(users.as_raw_fd())
+        .map_err(|_negative| io::Error::from_raw_os_error(libc::EBADF))?;
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: users,
+    };
+    // SAFETY: the path is a static empty C string, `attributes` lives through the call and its size is passed with it;
+    // the namespace's descriptor is borrowed, so it stays open.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    zero(done)
+}
+
 /// The Landlock ABI that the kernel speaks; 0 where there is none or it is switched off.
 #[must_use]
 pub fn landlock_abi() -> u32 {

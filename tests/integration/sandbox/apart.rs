@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 
-use super::{LEVELS, Place};
+use super::Place;
 
 const POLICY: &str = "version: 1
 network:
@@ -89,7 +89,7 @@ fn secret_was_never_in_the_memory_of_the_walls() {
         println!("skipped: only root reads the memory of others");
         return;
     }
-    for level in LEVELS {
+    for level in ["b", "c"] {
         let place = Place::new();
         let mut child = started(&place, level);
         // The control: the search finds it where it must be.
@@ -117,7 +117,7 @@ fn secret_was_never_in_the_memory_of_the_walls() {
 
 #[test]
 fn exit_code_and_report_come_through_a_launcher_apart() {
-    for level in LEVELS {
+    for level in ["b", "c"] {
         let place = Place::new();
         fs::write(place.path("policy.yml"), POLICY).unwrap();
         let output = place

@@ -363,6 +363,23 @@ pub fn program_with_sockets(architecture: Architecture, guarded: &[u32]) -> Vec<
     program_of(&rules, architecture)
 }
 
+/// The program of level D, where nobody can be asked: no socket but of the machine itself.
+#[must_use]
+pub fn program_alone(architecture: Architecture, guarded: &[u32]) -> Vec<Instruction> {
+    let mut alone = vec![Rule {
+        call: SOCKET,
+        tests: vec![Test::NotAmong(0, ALL, vec![UNIX])],
+        answer: Answer::Error(EAFNOSUPPORT),
+        reason: "without namespaces and supervisor every other family is a road out",
+    }];
+    alone.extend(
+        rules(guarded)
+            .into_iter()
+            .filter(|rule| rule.answer != Answer::Ask),
+    );
+    program_of(&alone, architecture)
+}
+
 fn program_of(rules: &[Rule], architecture: Architecture) -> Vec<Instruction> {
     let mut program = vec![
         step(LOAD, 0, 0, OFFSET_ARCHITECTURE),
