@@ -90,7 +90,7 @@ async fn pass(
     let (mut parts, body) = request.into_parts();
     let client = parts.extensions.remove::<OnUpgrade>();
     let target = read(road, arrival, &mut parts, ticket)?;
-    if !road.log.holds() {
+    if !road.log.holds().await {
         return Err(Stop::unlogged());
     }
     let path = parts.uri.path();

@@ -1,16 +1,10 @@
 //! One JSON line a request: what was asked, which rule answered, what went each way.
-//! A secret, a query or a body must never be in it, and no request may pass that it cannot hold.
+//! A secret, a query or a body must never be in it.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, BufRead, BufReader, Read};
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 
 use crate::broker::journal;
 
@@ -105,150 +99,6 @@ fn one() -> u64 {
 )]
 fn is_one(count: &u64) -> bool {
     *count == 1
-}
-
-/// Refusals of one kind and host that get a line each; later ones are folded into one line at the end.
-const LINES_PER_KIND_MAX: u64 = 200;
-/// Kinds of refusals that are told apart while folding.
-const KINDS_MAX: usize = 2000;
-
-/// Room on the disk that is taken ahead of the lines, in bytes: a full disk shows before a request is let through, and what
-/// is under way then still gets its line.
-const ROOM_BYTES: u64 = 1 << 20;
-
-/// The log of a process: nothing that is inside can stop it, forge a line or fill the disk with it.
-///
-/// It writes where the request ends, under one lock: while the disk stalls, requests stall with it. When a line cannot be
-/// written, or room for the next ones cannot be had, the log is broken, nothing more is let through, and the process ends.
-#[derive(Debug)]
-pub(super) struct Log {
-    state: Mutex<State>,
-    broken: AtomicBool,
-    /// Told when it breaks.
-    breaks: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    file: File,
-    /// Bytes that are certain to find room; none where the file is of a kind that cannot promise.
-    room: Option<u64>,
-    /// The first line of each kind of refusal, counting how many came.
-    refused: HashMap<(String, String, String), (Event, u64)>,
-}
-
-impl Log {
-    /// A log at the end of a file.
-    ///
-    /// # Errors
-    /// There is no room for it.
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let mut state = State {
-            file,
-            room: Some(0),
-            refused: HashMap::new(),
-        };
-        state.make_room()?;
-        Ok(Self {
-            state: Mutex::new(state),
-            broken: AtomicBool::new(false),
-            breaks: Notify::new(),
-        })
-    }
-
-    /// Whether a request may still be let through: its line will find room.
-    pub(super) fn holds(&self) -> bool {
-        !self.broken.load(Ordering::Acquire)
-    }
-
-    /// Waits until the log is broken.
-    pub(super) async fn broken(&self) {
-        self.breaks.notified().await;
-    }
-
-    /// Writes a line, or counts it where its kind has had its share.
-    pub(super) fn write(&self, event: &Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if event.verdict == Decision::Deny && state.folds(event) {
-            return;
-        }
-        self.judge(state.line(event));
-    }
-
-    /// Writes what was only counted, and gives back the room that was not used. Call it when nothing is served any more.
-    pub(super) fn finish(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = std::mem::take(&mut state.refused);
-        for (mut event, count) in refused.into_values() {
-            if count > LINES_PER_KIND_MAX {
-                event.count = count - LINES_PER_KIND_MAX;
-                self.judge(state.line(&event));
-            }
-        }
-        if state.room.is_some_and(|room| room > 0) {
-            // Room that stays taken is no fault of the log.
-            drop(
-                state
-                    .file
-                    .metadata()
-                    .and_then(|file| state.file.set_len(file.len())),
-            );
-        }
-    }
-
-    fn judge(&self, written: io::Result<()>) {
-        if written.is_err() {
-            self.broken.store(true, Ordering::Release);
-            self.breaks.notify_one();
-        }
-    }
-}
-
-impl State {
-    fn folds(&mut self, event: &Event) -> bool {
-        let code = event.code.clone().unwrap_or_default();
-        let mut key = (code, event.method.clone(), event.host.clone());
-        if self.refused.len() >= KINDS_MAX && !self.refused.contains_key(&key) {
-            key = ("other".to_owned(), String::new(), String::new());
-        }
-        let (_, count) = self
-            .refused
-            .entry(key)
-            .or_insert_with(|| (event.clone(), 0));
-        *count += 1;
-        *count > LINES_PER_KIND_MAX
-    }
-
-    fn line(&mut self, event: &Event) -> io::Result<()> {
-        let mut line = serde_json::to_vec(event)?;
-        line.push(b'\n');
-        self.file.write_all(&line)?;
-        if let Some(room) = &mut self.room {
-            *room = room.saturating_sub(line.len() as u64);
-            if *room < ROOM_BYTES / 2 {
-                return self.make_room();
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes room behind the end of the file without making it longer (fallocate(2)).
-    fn make_room(&mut self) -> io::Result<()> {
-        let Ok(end) = self.file.seek(SeekFrom::End(0)) else {
-            // A pipe or a terminal.
-            self.room = None;
-            return Ok(());
-        };
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, end, ROOM_BYTES) {
-            Ok(()) => self.room = Some(ROOM_BYTES),
-            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => {
-                return Err(errno.into());
-            }
-            // A file system or device that cannot promise room.
-            Err(_) => self.room = None,
-        }
-        Ok(())
-    }
 }
 
 /// Reads a log back, line by line. A line that cannot be read is an error of its own and the next follows.

@@ -21,6 +21,7 @@ pub mod hostile;
 mod intake;
 mod lockdown;
 pub mod log;
+mod log_writer;
 mod model_exchange;
 mod model_gate;
 pub mod model_traffic;

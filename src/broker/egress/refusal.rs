@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::body::AnswerBody;
 use super::log::Event;
+use super::log_writer::UNLOGGED;
 use crate::policy::model::Place;
 use crate::policy::verdict::Denial;
 
@@ -63,7 +64,7 @@ impl Stop {
 
     /// Nothing passes that the log cannot hold.
     pub(super) fn unlogged() -> Self {
-        Self::fail("log-broken", "the log of this run cannot be written")
+        Self::fail(UNLOGGED, "the log of this run cannot be written")
     }
 
     pub(super) fn code(&self) -> &'static str {

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::authority::Authority;
 use super::budget::Budgets;
 use super::error::EgressError;
-use super::log::Log;
+use super::log_writer::Log;
 use super::model_gate::ModelGate;
 use super::process::Answer;
 use super::resolve::Names;
@@ -78,6 +78,7 @@ fn run(line: &UnixStream) -> Result<(), EgressError> {
         Arc::new(Log::new(log).or(Err(EgressError::Message("there is no room for the log")))?);
     let made = make(setup, Arc::clone(&log))?;
     lockdown::lock()?;
+    log.start().map_err(EgressError::Start)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(LOOKUPS_AT_ONCE_MAX)

@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::Meter;
-use super::log::{Decision, Event, Log, Tls};
+use super::log::{Decision, Event, Tls};
+use super::log_writer::Log;
 use super::model_gate::Reservation;
 use super::model_traffic::usage::Usage;
 use crate::names::Digest;

@@ -53,7 +53,7 @@ async fn carry(
     rule: &Rule,
     ticket: &mut Ticket,
 ) -> Result<(), Stop> {
-    if !road.log.holds() {
+    if !road.log.holds().await {
         return Err(Stop::unlogged());
     }
     let meter = Arc::new(begin(

@@ -1,12 +1,12 @@
 //! The log: a line for everything that was asked, none that somebody inside wrote, and no request without room for its line.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Egress, Origin, namespace, network, raw, rule};
-use tagout::broker::egress::log::Decision;
+use tagout::broker::egress::log::{Decision, Event};
 use tagout::broker::egress::setup::{EgressSetup, ProxyAuth};
 use tagout::policy::model::Network;
 
@@ -75,6 +75,56 @@ fn a_flood_of_refusals_is_counted_and_not_written_one_by_one() {
     let events = egress.finish();
     assert_eq!(events.iter().map(|event| event.count).sum::<u64>(), 2000);
     assert!(events.len() <= 201, "{}", events.len());
+}
+
+#[test]
+fn a_log_that_is_not_written_stops_requests_and_not_for_ever() {
+    let origin = Origin::clear();
+    let port = origin.port();
+    let folder = tempfile::tempdir().unwrap();
+    // A pipe that nobody empties is a disk that stalls.
+    let pipe = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    let stalled = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .unwrap();
+    let network = Network {
+        upload_bytes: 1 << 30,
+        ..network(vec![rule("origin.test", port, 4)])
+    };
+    let setup = EgressSetup::new("p.yml", network).with_log(pipe);
+    let egress = Egress::start_with(setup, &origin, &["origin.test"], ProxyAuth::Anyone);
+    let path = format!("/ok/{}", "a".repeat(1900));
+    let ask = || {
+        let host = format!("origin.test:{port}");
+        let request = format!(
+            "GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        );
+        raw(egress.address(), request.as_bytes())
+    };
+    // More lines than the pipe and the queue hold together.
+    let refused = (0..400).map(|_| ask()).find(|answer| answer.status != 200);
+    let refused = refused.expect("one is refused");
+    let passed = origin.seen().len();
+    assert_eq!(refused.status, 502, "{refused:?}");
+    assert!(
+        refused.head.contains("x-tagout-failed: log-broken"),
+        "{refused:?}"
+    );
+    assert!(passed > 100, "a short stall stops nothing: {passed}");
+    // The disk comes back: what waited is written, and requests pass again.
+    let mut lines = BufReader::new(stalled).lines();
+    let written = (&mut lines)
+        .map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap())
+        .filter(|event| event.verdict == Decision::Allow)
+        .take(passed)
+        .count();
+    assert_eq!(written, passed);
+    let again = ask();
+    assert_eq!(again.status, 200, "{again:?}");
 }
 
 #[test]
