@@ -1,11 +1,18 @@
-//! What the egress takes away from itself before it hears anyone: files, programs, other processes.
+//! What the egress takes away from itself before it hears anyone: root's rights, files, programs, other processes.
 //! A fault in a parser of hostile bytes must find nothing here but the sockets that it already has.
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
@@ -71,12 +78,73 @@ const FAMILIES: [AddressFamily; 4] = [
 /// The low bits of a socket's type (socket(2)).
 const TYPE_MASK: u64 = 0xf;
 
+/// Who the egress is where root started it: a uid and gid that nobody else has. systemd's list leaves 60578 to 61183 free
+/// (UIDS-GIDS.md), and the uids of level A begin above it.
+const OWN_ID: u32 = 60_599;
+/// What everybody must be able to read before root's egress becomes somebody else, or no name could be looked up any more.
+const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
 /// Locks the calling thread and all that it starts. Call it before the first other thread.
 ///
 /// Landlock is used as far as this kernel knows it; without it the egress still holds only what it was given.
 pub(super) fn lock() -> Result<(), EgressError> {
+    privileges().or(Err(EgressError::Message("privileges cannot be given up")))?;
     files().or(Err(EgressError::Message("Landlock cannot be set up")))?;
     calls().or(Err(EgressError::Message("seccomp cannot be set up")))
+}
+
+/// Gives up root's uid where that is possible, and every capability in any case.
+fn privileges() -> Result<(), Errno> {
+    for capability in CapabilitySet::all().iter() {
+        match remove_capability_from_bounding_set(capability) {
+            // EINVAL: newer than this kernel. EPERM: a plain process, which without new privileges has no use for the set.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    if rustix::process::geteuid().is_root() {
+        become_nobody_else()?;
+    }
+    clear_ambient_capability_set()?;
+    set_no_new_privs(true)?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)?;
+    // A change of the uid may have made it dumpable again (fs.suid_dumpable).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Takes a uid of its own. Uid 0 stays, without any capability, where that uid is not mapped, where the resolver's files are
+/// root's alone, and where the caller would lack the right to end a process of another uid.
+fn become_nobody_else() -> Result<(), Errno> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = |path: &str| {
+        std::fs::metadata(path).map_or(true, |file| file.permissions().mode() & 0o004 != 0)
+    };
+    let may = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    if !capabilities(None)?.effective.contains(may) || !RESOLVER_FILES.iter().all(|path| open(path))
+    {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(OWN_ID), Gid::from_raw(OWN_ID));
+    // EPERM: a user namespace that was made without a right to change groups; they stay as they are.
+    match set_thread_groups(&[]) {
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    // EINVAL: not mapped in this user namespace.
+    match set_thread_res_gid(group, group, group) {
+        Ok(()) => {}
+        Err(Errno::INVAL) => return Ok(()),
+        Err(errno) => return Err(errno),
+    }
+    match set_thread_res_uid(user, user, user) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn files() -> Result<(), landlock::RulesetError> {
@@ -151,7 +219,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream, ToSocketAddrs};
     use std::process::Command;
 
+    use rustix::io::Errno;
     use rustix::net::{AddressFamily, SocketType, socket};
+    use rustix::process::{Uid, geteuid, getppid, test_kill_process};
+    use rustix::thread::set_thread_uid;
 
     const MARK: &str = "TAGOUT_TEST_LOCKED_DOWN";
 
@@ -175,6 +246,7 @@ mod tests {
     fn probes() {
         let folder = std::env::var_os(MARK).expect("only in a process of its own");
         let kept = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let was_root = geteuid().is_root();
         super::lock().unwrap();
         // No files: not to write, not to read, not to list; and no programs.
         let denied = ErrorKind::PermissionDenied;
@@ -195,6 +267,14 @@ mod tests {
         }
         let started = Command::new("/bin/true").status();
         assert_eq!(started.unwrap_err().kind(), denied);
+        // No right of root's, also where root started it.
+        let low = TcpListener::bind(("127.0.0.1", 1)).unwrap_err();
+        assert_eq!(low.kind(), denied);
+        if was_root && !geteuid().is_root() {
+            assert_eq!(set_thread_uid(Uid::ROOT), Err(Errno::PERM));
+            let parent = getppid().unwrap();
+            assert_eq!(test_kill_process(parent), Err(Errno::PERM));
+        }
         // No sockets but those of the road and the resolver.
         for family in [
             AddressFamily::PACKET,
@@ -203,11 +283,11 @@ mod tests {
             AddressFamily::BLUETOOTH,
         ] {
             let made = socket(family, SocketType::STREAM, None);
-            assert_eq!(made.unwrap_err(), rustix::io::Errno::PERM, "{family:?}");
+            assert_eq!(made.unwrap_err(), Errno::PERM, "{family:?}");
         }
         for family in [AddressFamily::INET, AddressFamily::INET6] {
             let made = socket(family, SocketType::RAW, None);
-            assert_eq!(made.unwrap_err(), rustix::io::Errno::PERM, "{family:?}");
+            assert_eq!(made.unwrap_err(), Errno::PERM, "{family:?}");
         }
         // And what it needs works: names, dialling, being dialled.
         assert!(fs::read("/etc/hosts").is_ok());

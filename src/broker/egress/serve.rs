@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ use super::process::Answer;
 use super::resolve::Names;
 use super::road::Road;
 use super::scrub::Needles;
-use super::setup::{EgressSetup, Proxy, ProxyAuth, SETUP_BYTES_MAX, random_hex};
+use super::setup::{EgressSetup, ProxyAuth, SETUP_BYTES_MAX, random_hex};
 use super::upstream::Upstreams;
 use super::{door, lockdown, proxy, roots};
 use crate::console;
@@ -40,6 +41,8 @@ const WORKERS: usize = 2;
 const LOOKUPS_AT_ONCE_MAX: usize = 16;
 /// Most connections of programs at a time, each with up to some 20 KiB; the next ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 2048;
+/// Connections that the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
 /// Descriptors that are asked for.
 const DESCRIPTORS_WANTED: u64 = 16_384;
 /// How often unused connections are looked through.
@@ -137,12 +140,22 @@ fn make(setup: EgressSetup, log: Arc<Log>) -> Result<Made, EgressError> {
         log,
         password: user.as_deref().map(Road::expected_authorization),
     };
+    let listener = open.proxy.map(|proxy| listen(proxy.listen)).transpose();
+    let listener = listener.map_err(EgressError::Start)?;
     Ok(Made {
         road: Arc::new(road),
         ca,
-        proxy: open.proxy,
+        listener,
         user,
     })
+}
+
+/// Listens before the lockdown, for a low port needs what that takes away.
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    let listener = StdListener::bind(address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The ways in which an answer may repeat a value.
@@ -160,7 +173,7 @@ fn spellings(value: &str) -> Vec<Vec<u8>> {
 struct Made {
     road: Arc<Road>,
     ca: String,
-    proxy: Option<Proxy>,
+    listener: Option<StdListener>,
     user: Option<String>,
 }
 
@@ -172,10 +185,8 @@ async fn serve(
 ) -> Result<(), EgressError> {
     let connections = Arc::new(Semaphore::new(connections));
     let mut listening = None;
-    if let Some(proxy) = made.proxy {
-        let listener = TcpListener::bind(proxy.listen)
-            .await
-            .map_err(EgressError::Start)?;
+    if let Some(listener) = made.listener {
+        let listener = TcpListener::from_std(listener).map_err(EgressError::Start)?;
         listening = Some(listener.local_addr().map_err(EgressError::Start)?);
         let (road, connections) = (Arc::clone(&made.road), Arc::clone(&connections));
         tokio::spawn(proxy::serve(road, listener, connections));

@@ -163,6 +163,19 @@ fn the_process_has_no_environment_and_no_calls_to_spare() {
     let status = String::from_utf8(of("status").unwrap()).unwrap();
     assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
     assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+    let line = |name: &str| {
+        let found = status.lines().find_map(|line| line.strip_prefix(name));
+        found.expect(name).trim().to_owned()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(u64::from_str_radix(&line(set), 16), Ok(0), "{set}");
+    }
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(u64::from_str_radix(&line("CapBnd:"), 16), Ok(0));
+        assert_eq!(line("Uid:"), "60599\t60599\t60599\t60599");
+        assert_eq!(line("Gid:"), "60599\t60599\t60599\t60599");
+        assert_eq!(line("Groups:"), "");
+    }
 }
 
 #[test]
