@@ -31,6 +31,9 @@ use crate::wire::{Command, Denied, Limits, Network, Plan, WallsReport, Workspace
 /// Largest policy file in bytes.
 pub const POLICY_BYTES_MAX: u64 = 1 << 20;
 
+/// The number of SIGKILL, by which the command ends when its road out is gone (signal(7)).
+const KILL: i32 = 9;
+
 /// Why `tagout sandbox` starts nothing. Each has a stable code.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -178,9 +181,19 @@ struct Road {
 impl Prepared {
     fn run(self, run: impl FnOnce(&Plan) -> WallsReport) -> WallsReport {
         let mut report = run(&self.plan);
-        let Some(road) = self.road else {
+        let Some(mut road) = self.road else {
             return report;
         };
+        if let Ok(Some(status)) = road.egress.ended() {
+            console::notice(&format!(
+                "tagout: egress-died: the egress process ended before the command did ({status}); what was inside was ended"
+            ));
+            if report.exit == 0 {
+                report.exit = i32::from(sandbox_code::SIGNAL_BASE) + KILL;
+            }
+            report.denied = None;
+            return report;
+        }
         match road.egress.finish() {
             Ok(events) => {
                 let requests: Vec<Denied> = aggregate(events.iter())

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 use super::hidden::{PLAN, REPORT};
 use super::launch::{PASSED, refused};
 use super::walls::sys;
-use crate::wire::{LAUNCH_WORD, Network, Plan, WallsReport};
+use crate::wire::{HELPER_VARIABLE, LAUNCH_WORD, Network, Plan, WallsReport};
 
 /// Where the door stands in the launcher, if there is one.
 const DOOR: i32 = 5;
@@ -68,9 +68,11 @@ fn mapping(parent_fd: OwnedFd, child_fd: i32) -> FdMapping {
 fn start(mappings: Vec<FdMapping>) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("tagout-launcher").arg(LAUNCH_WORD).env_clear();
-    // It says where private folders are made.
-    if let Some(folder) = std::env::var_os("TMPDIR") {
-        command.env("TMPDIR", folder);
+    // They say where private folders are made, and where the helper of level A is.
+    for name in ["TMPDIR", HELPER_VARIABLE] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
     command
         .fd_mappings(mappings)

@@ -391,9 +391,19 @@ impl Watch {
     /// Waits until the outer process has ended and everything that was said has been read.
     fn wait(&mut self, plan: &Plan, child: Pid, guard: Guard<'_>) -> io::Result<()> {
         let gone = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+        let guard = match guard {
+            Guard::Reader(pipe) => Some(pipe),
+            Guard::None => None,
+        };
+        // The egress holds the other end of the door; nothing inside goes on without its judge.
+        let door = match &plan.network {
+            Network::Egress { door, .. } => Some(sys::borrow_descriptor(*door)?),
+            Network::None => None,
+        };
+        let life = [guard, door];
         let (mut stage_open, mut init_open) = (true, true);
         loop {
-            let ready = self.look(&gone, [init_open, stage_open], guard)?;
+            let ready = self.look(&gone, [init_open, stage_open], life)?;
             if ready[1] {
                 self.pass_signals()?;
             }
@@ -406,15 +416,21 @@ impl Watch {
             if ready[0] && !(ready[2] && init_open) && !(ready[3] && stage_open) {
                 return Ok(());
             }
-            if ready[4] {
+            if ready[4] || ready[5] {
                 self.end_all();
             }
             self.watch_time();
         }
     }
 
-    /// Waits for the outer process, signals, init's and the outer process's channel, and the guard, or for the next look.
-    fn look(&self, gone: &OwnedFd, open: [bool; 2], guard: Guard<'_>) -> io::Result<[bool; 5]> {
+    /// Waits for the outer process, signals, init's and the outer process's channel, and the end of those on whose life the
+    /// run depends, or for the next look.
+    fn look(
+        &self,
+        gone: &OwnedFd,
+        open: [bool; 2],
+        life: [Option<BorrowedFd<'_>>; 2],
+    ) -> io::Result<[bool; 6]> {
         let until = [Some(self.limits_end), self.command_end, self.killing];
         let next = until
             .into_iter()
@@ -427,18 +443,21 @@ impl Watch {
             true => PollFd::from_borrowed_fd(Channel::as_fd(channel), PollFlags::IN),
             false => nothing(),
         };
+        // Nothing is asked of them a second time.
+        let life = life.map(|one| match one {
+            Some(one) if self.killing.is_none() => {
+                PollFd::from_borrowed_fd(one, PollFlags::empty())
+            }
+            Some(_) | None => nothing(),
+        });
+        let [guard, door] = life;
         let mut waited = [
             PollFd::new(gone, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
             channel(&self.init, open[0]),
             channel(&self.stage, open[1]),
-            match guard {
-                Guard::Reader(pipe) if self.killing.is_none() => {
-                    PollFd::from_borrowed_fd(pipe, PollFlags::empty())
-                }
-                // Nothing is asked of it a second time.
-                Guard::Reader(_) | Guard::None => nothing(),
-            },
+            guard,
+            door,
         ];
         match poll(&mut waited, Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -145,10 +145,12 @@ async fn end(child: &mut Child, egress: Option<UnixStream>) -> Result<ExitStatus
     let mut terminate = signal(SignalKind::terminate()).map_err(InsideError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(InsideError::Start)?;
     let stopped = tokio::select! {
+        // First: the launcher ends by itself when the egress is gone, and that is no end of the command.
+        biased;
+        _ = gone => InsideError::EgressGone,
         status = child.wait() => return status.map_err(InsideError::Read),
         _ = terminate.recv() => InsideError::Stopped("SIGTERM"),
         _ = interrupt.recv() => InsideError::Stopped("SIGINT"),
-        _ = gone => InsideError::EgressGone,
     };
     child.start_kill().map_err(InsideError::Read)?;
     child.wait().await.map_err(InsideError::Read)?;

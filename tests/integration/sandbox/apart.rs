@@ -1,10 +1,10 @@
 //! No process of the walls' tree ever held the value of `--secret`: their memory and environments are searched for it.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Place;
 
@@ -15,6 +15,12 @@ network:
       methods: [GET]
       paths: [\"/v1/**\"]
       credential: { header: authorization, value: \"Bearer ${CANARY_KEY}\" }
+";
+
+const OPEN: &str = "version: 1
+network:
+  allow:
+    - host: api.example.com
 ";
 
 /// Not written anywhere in one piece: the test's own binary must not hold it either.
@@ -65,21 +71,74 @@ fn is_egress(process: u32) -> bool {
 
 fn started(place: &Place, level: &str) -> Child {
     fs::write(place.path("policy.yml"), POLICY).unwrap();
-    let mut child = place
-        .tagout(level)
-        .arg("--policy")
-        .arg(place.path("policy.yml"))
-        .args(["--secret", "CANARY_KEY"])
-        .args(["--", "sh", "-c", "echo ready; exec sleep 60"])
-        .env("CANARY_KEY", canary())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    wait_for_command(
+        place
+            .tagout(level)
+            .arg("--policy")
+            .arg(place.path("policy.yml"))
+            .args(["--secret", "CANARY_KEY"])
+            .args(["--", "sh", "-c", "echo ready; exec sleep 60"])
+            .env("CANARY_KEY", canary()),
+        level,
+    )
+}
+
+fn wait_for_command(command: &mut Command, level: &str) -> Child {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let stdout = child.stdout.as_mut().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n", "{level}");
     child
+}
+
+#[test]
+fn death_of_the_egress_ends_what_is_inside() {
+    for (number, level) in super::levels().into_iter().enumerate() {
+        // With a secret the launcher is a process of its own.
+        for secret in [true, false] {
+            let place = Place::new();
+            let word = format!("{}.{number}", 20_000 + std::process::id());
+            fs::write(place.path("policy.yml"), if secret { POLICY } else { OPEN }).unwrap();
+            let script = format!("setsid sleep {word} & echo ready; sleep {word}; exit 3");
+            let mut command = place.tagout(level);
+            command.arg("--policy").arg(place.path("policy.yml"));
+            command.arg("--json").arg(place.path("report.json"));
+            if secret {
+                command
+                    .args(["--secret", "CANARY_KEY"])
+                    .env("CANARY_KEY", canary());
+            }
+            command
+                .args(["--", "sh", "-c", &script])
+                .stderr(Stdio::piped());
+            let mut child = wait_for_command(&mut command, level);
+            let egress = children(child.id());
+            let egress = egress.into_iter().find(|process| is_egress(*process));
+            let egress = i32::try_from(egress.expect("there is an egress")).unwrap();
+            let egress = rustix::process::Pid::from_raw(egress).unwrap();
+            rustix::process::kill_process(egress, rustix::process::Signal::KILL).unwrap();
+            let mut errors = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut errors)
+                .unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(137), "{level}: {errors}");
+            assert!(
+                errors.contains("tagout: egress-died: "),
+                "{level}: {errors}"
+            );
+            assert_eq!(super::running(&word), Vec::<String>::new(), "{level}");
+            let report = fs::read(place.path("report.json")).unwrap();
+            let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+            assert_eq!(
+                (&report["exit"], &report["denied"]),
+                (&137.into(), &serde_json::Value::Null)
+            );
+        }
+    }
 }
 
 #[test]
