@@ -2,10 +2,11 @@
 //! An agent's own credential must never leave unless the rule says so: an attacker's account on an allowed host is a drop box.
 
 use hyper::HeaderMap;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, TE};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, TE, TRAILER};
 
-/// Headers of one connection only (RFC 9110, 7.6.1), and what would speak of us or of a route.
-const HOP_BY_HOP: [&str; 16] = [
+/// Headers of one connection only (RFC 9110, 7.6.1), and what would speak of us or of a route. `trailer` stays: without it
+/// the next side of HTTP/1 sends no trailer section.
+const HOP_BY_HOP: [&str; 15] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -13,7 +14,6 @@ const HOP_BY_HOP: [&str; 16] = [
     "proxy-authentication-info",
     "proxy-connection",
     "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
     "expect",
@@ -111,6 +111,7 @@ pub(super) fn clean_answer(headers: &mut HeaderMap) {
 /// Removes from a trailer section what may not stand in one.
 pub(super) fn clean_trailers(headers: &mut HeaderMap) {
     remove_hops(headers);
+    headers.remove(TRAILER);
     for name in OVERRIDES {
         headers.remove(name);
     }

@@ -63,6 +63,26 @@ fn placeholder_is_swapped_on_the_wire_and_never_comes_back() {
 }
 
 #[test]
+fn a_secret_in_two_pieces_or_in_a_trailer_does_not_come_back() {
+    let origin = Origin::tls(&["origin.test", "other.test"]);
+    let (egress, placeholder) = start(&origin);
+    let header = format!("Authorization: Bearer {placeholder}");
+    let stars = format!("Bearer {}", "*".repeat(SECRET.len()));
+    for version in ["--http1.1", "--http2"] {
+        let url = origin.url("origin.test", "/ok/halves");
+        let answer = egress.curl(&[version, "-H", "TE: trailers", "-H", &header, &url]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // curl puts the trailers behind the body.
+        assert!(answer.body.starts_with(&stars), "{answer:?}");
+        assert!(
+            answer.body.contains(&format!("x-again: {stars}")),
+            "{answer:?}"
+        );
+        assert!(!answer.body.contains(&SECRET[..12]), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_redirect_takes_no_secret_along_and_an_encoded_answer_does_not_pass() {
     let origin = Origin::tls(&["origin.test", "other.test"]);
     let (egress, placeholder) = start(&origin);

@@ -1,8 +1,11 @@
 //! What one host may get in one run, and what a request may look like.
 
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpStream;
+
 use super::{Egress, Origin, network, raw, rule};
 use tagout::broker::egress::setup::{EgressSetup, ProxyAuth};
-use tagout::policy::model::{Network, Rule};
+use tagout::policy::model::{HostPattern, Network, Rule};
 
 #[test]
 fn upload_over_the_budget_is_refused_or_broken_off() {
@@ -79,6 +82,58 @@ fn requests_are_counted() {
     assert_eq!(answer.status, 200);
     assert_eq!(egress.curl(&[&url]).code(), Some("budget-requests"));
     assert_eq!(origin.seen().len(), 2);
+}
+
+#[test]
+fn names_under_a_wildcard_are_counted() {
+    const HOSTS_MAX: usize = 512;
+    let origin = Origin::clear();
+    let port = origin.port();
+    let many = Rule {
+        host: HostPattern::Subdomains("many.test".to_owned()),
+        ..rule("many.test", port, 4)
+    };
+    let names: Vec<String> = (0..=HOSTS_MAX)
+        .map(|name| format!("n{name}.many.test"))
+        .collect();
+    let resolved: Vec<&str> = names.iter().map(String::as_str).collect();
+    let egress = Egress::start(network(vec![many]), &origin, &resolved);
+    let mut stream = TcpStream::connect(egress.address()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut ask = |host: &str| {
+        let head = format!("GET http://{host}:{port}/ok/x HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        answer(&mut reader)
+    };
+    for name in &names[..HOSTS_MAX] {
+        assert!(ask(name).starts_with("HTTP/1.1 200"), "{name}");
+    }
+    let one_more = ask(&names[HOSTS_MAX]);
+    assert!(one_more.starts_with("HTTP/1.1 403"), "{one_more}");
+    assert!(
+        one_more.contains("x-tagout-denied: budget-hosts"),
+        "{one_more}"
+    );
+    assert!(
+        ask(&names[0]).starts_with("HTTP/1.1 200"),
+        "a known one is still served"
+    );
+    assert_eq!(origin.seen().len(), HOSTS_MAX + 1);
+}
+
+/// The head of one answer, its body read.
+fn answer(reader: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let length = head
+        .to_ascii_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.expect("a length")];
+    reader.read_exact(&mut body).unwrap();
+    head
 }
 
 #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod addresses;
+mod both_ways;
 mod bytes;
 mod credentials;
 mod door;

@@ -177,6 +177,9 @@ async fn answer(
     h2: bool,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/ok/both-ways" {
+        return Ok(Response::new(both_ways(body)));
+    }
     let body = body.collect().await;
     let trailers = body.as_ref().ok().and_then(|body| body.trailers().cloned());
     let bytes = body
@@ -211,7 +214,20 @@ fn reply(
             Frame::data(Bytes::from_static(b"data")),
             Frame::trailers(end),
         ];
-        return Response::new(stream(frames.into_iter()));
+        return announced("grpc-status", frames);
+    }
+    if path == "/ok/halves"
+        && let Some(value) = headers.get("authorization")
+    {
+        let (front, back) = value.as_bytes().split_at(value.len() / 2);
+        let mut end = HeaderMap::new();
+        end.insert("x-again", value.clone());
+        let frames = [
+            Frame::data(Bytes::copy_from_slice(front)),
+            Frame::data(Bytes::copy_from_slice(back)),
+            Frame::trailers(end),
+        ];
+        return announced("x-again", frames);
     }
     if let Some(target) = path.strip_prefix("/ok/redirect/") {
         let mut response = Response::new(full(Bytes::new()));
@@ -249,6 +265,26 @@ fn reply(
     response
         .headers_mut()
         .insert("x-tagout-denied", "forged".parse().unwrap());
+    response
+}
+
+/// Each piece is answered when it comes; the trailers go back as they came.
+fn both_ways(body: Incoming) -> Body {
+    body.map_frame(|frame| {
+        frame.map_data(|data| Bytes::from([b"echo ".as_slice(), &data].concat()))
+    })
+    .map_err(|error| -> Infallible { unreachable!("the client breaks nothing off: {error}") })
+    .boxed_unsync()
+}
+
+/// An answer with a trailer section, which HTTP/1 wants to be told of.
+fn announced<const COUNT: usize>(
+    trailer: &'static str,
+    frames: [Frame<Bytes>; COUNT],
+) -> Response<Body> {
+    let mut response = Response::new(stream(frames.into_iter()));
+    let trailer = hyper::header::HeaderValue::from_static(trailer);
+    response.headers_mut().insert("trailer", trailer);
     response
 }
 
@@ -292,7 +328,8 @@ fn received(receiver: mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>)
     Channel(receiver).boxed_unsync()
 }
 
-struct Channel(mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>);
+/// Frames as they are sent.
+pub(crate) struct Channel(pub(crate) mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>);
 
 impl hyper::body::Body for Channel {
     type Data = Bytes;
