@@ -16,7 +16,7 @@ use super::headers;
 use super::model_traffic::usage::Reader;
 use super::scrub::{Scrub, Watch};
 use super::ticket::Ticket;
-use super::upstream::{Goal, Upstreams};
+use super::upstream::{Driver, Goal, Upstreams};
 
 /// What a body's error is to hyper.
 pub(super) type BodyError = Box<dyn Error + Send + Sync>;
@@ -138,6 +138,7 @@ pub(super) struct Lease {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) goal: Goal,
     pub(super) sender: http1::SendRequest<SentBody>,
+    pub(super) driver: Driver,
     pub(super) class: &'static str,
 }
 
@@ -163,6 +164,8 @@ pub(super) struct Passed {
     pub(super) ticket: Ticket,
     pub(super) lease: Option<Lease>,
     pub(super) trailers: Option<hyper::HeaderMap>,
+    /// What broke it, to be told next.
+    pub(super) error: Option<hyper::Error>,
     pub(super) ended: bool,
 }
 
@@ -174,7 +177,14 @@ impl Passed {
             self.ticket.used(usage);
         }
         if let Some(lease) = self.lease.take() {
-            lease.upstreams.keep(lease.goal, lease.sender, lease.class);
+            let Lease {
+                upstreams,
+                goal,
+                sender,
+                driver,
+                class,
+            } = lease;
+            upstreams.keep(goal, sender, driver, class);
         }
     }
 
@@ -189,6 +199,19 @@ impl Passed {
         }
     }
 
+    /// The next frame; the connection is driven for it.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        let (Poll::Pending, Some(lease)) = (&frame, &mut self.lease) else {
+            return frame;
+        };
+        lease.driver.poll(cx);
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(trailers) = self.trailers.take() {
@@ -197,7 +220,11 @@ impl Passed {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            if let Some(error) = self.error.take() {
+                self.ended = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            let frame = match ready!(self.poll_incoming(cx)) {
                 None => {
                     self.end();
                     match self.scrub.as_mut().map(Scrub::finish) {
@@ -208,9 +235,11 @@ impl Passed {
                     }
                 }
                 Some(Err(error)) => {
-                    self.ended = true;
                     self.ticket.broke("upstream-broke");
-                    return Poll::Ready(Some(Err(error.into())));
+                    self.error = Some(error);
+                    // What came before must be on its way first: an error throws away what is not written yet.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Some(Ok(frame)) => frame,
             };

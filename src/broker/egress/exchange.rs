@@ -344,6 +344,7 @@ fn hand_back(
         ticket,
         lease: came.lease,
         trailers: None,
+        error: None,
         ended: false,
     };
     if passed.incoming.is_end_stream() {

@@ -2,19 +2,18 @@
 //! It must never pass a byte on before the whole beginning is understood; what is neither TLS nor HTTP is closed.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::ahead::Ahead;
 use super::exchange;
 use super::guard::Guarded;
 use super::head;
@@ -46,59 +45,6 @@ pub(super) enum Via {
     Connect,
     /// The walls handed it over.
     Door,
-}
-
-/// A stream of which the beginning was read already.
-#[derive(Debug)]
-pub(super) struct Rewound<S> {
-    pub(super) read: BytesMut,
-    pub(super) inner: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.read.is_empty() {
-            return Pin::new(&mut this.inner).poll_read(cx, out);
-        }
-        let count = this.read.len().min(out.remaining());
-        out.put_slice(this.read.get(..count).unwrap_or_default());
-        this.read.advance(count);
-        if this.read.is_empty() {
-            this.read = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
-    }
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
-    }
 }
 
 /// Serves a connection to `bound`, of which `read` was read already.
@@ -192,10 +138,7 @@ async fn tls(road: Arc<Road>, stream: TcpStream, read: BytesMut, bound: Bound, h
         note(&road, &bound, "tls-name-invalid");
         return;
     };
-    let accept = TlsAcceptor::from(leaf).accept(Rewound {
-        read,
-        inner: stream,
-    });
+    let accept = TlsAcceptor::from(leaf).accept(Ahead::new(stream, read));
     let Ok(Ok(stream)) = tokio::time::timeout(TLS_WAIT, accept).await else {
         // A client that keeps roots of its own does not know the run's CA; the report must be able to say so.
         let code = refused.map_or("tls-client-refused", |stop| stop.code());

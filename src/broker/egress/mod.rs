@@ -3,6 +3,7 @@
 //!
 //! `process` is what callers use, `setup` what they hand over, `log` and `denials` what they get back.
 
+mod ahead;
 mod authority;
 mod body;
 mod budget;

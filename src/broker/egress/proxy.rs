@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::ahead::Ahead;
 use super::head::{self, Framing};
 use super::intake::{self, Via};
 use super::log::Tls;
@@ -46,24 +47,20 @@ pub(super) async fn serve(road: Arc<Road>, listener: TcpListener, connections: A
 
 async fn greet(road: Arc<Road>, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut first = [0_u8; 1];
-    let peeking = tokio::time::timeout(HEAD_WAIT, stream.peek(&mut first)).await;
-    if peeking.map_err(io::Error::from)?? == 1 && first == [socks::VERSION] {
-        stream.read_u8().await?;
-        let greeting = tokio::time::timeout(HEAD_WAIT, socks::greet(&road, &mut stream)).await;
-        let bound = greeting.map_err(io::Error::from)??;
+    let mut read = BytesMut::new();
+    let reading = tokio::time::timeout(HEAD_WAIT, stream.read_buf(&mut read));
+    reading.await.map_err(io::Error::from)??;
+    if read.first() == Some(&socks::VERSION) {
+        read.advance(1);
+        let mut stream = Ahead::new(stream, read);
+        let greeting = socks::greet(road.password.as_ref(), &mut stream);
+        let bound = tokio::time::timeout(HEAD_WAIT, greeting).await;
+        let bound = bound.map_err(io::Error::from)??;
+        let (stream, read) = stream.into_parts();
         // What comes later is put on the heap when it comes: a crowd that only connects must stay small.
-        Box::pin(intake::serve(
-            road,
-            stream,
-            BytesMut::new(),
-            bound,
-            Via::Connect,
-        ))
-        .await;
+        Box::pin(intake::serve(road, stream, read, bound, Via::Connect)).await;
         return Ok(());
     }
-    let mut read = BytesMut::new();
     for _ in 0..TRIES_MAX {
         if !is_connect(&mut stream, &mut read).await? {
             let arrival = Arrival {

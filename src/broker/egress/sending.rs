@@ -114,9 +114,12 @@ pub(super) async fn forward(
     if meter.was_cut() {
         return Err(spent(Spent::Upload, grant.at));
     }
-    let came = result?;
+    let mut came = result?;
     let response_is_switch = came.response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(client) = client.filter(|_| response_is_switch) {
+        if let Some(lease) = &mut came.lease {
+            lease.driver.detach();
+        }
         return Ok(Through::Upgraded {
             response: came.response,
             client,
@@ -190,10 +193,14 @@ pub(super) async fn send(
         address_to(&mut request, &goal, &line)?;
         let (reused, class) = (line.reused, line.class);
         let (result, sender) = match line.sender {
-            Sender::H1(mut sender) => (
-                within(sender.try_send_request(request)).await?,
-                Some(sender),
-            ),
+            Sender::H1(mut sender, mut driver) => {
+                if matches!(request.body(), SentBody::Stream(_)) {
+                    driver.detach();
+                }
+                let sending = sender.try_send_request(request);
+                let result = within(driver.during(sending)).await?;
+                (result, Some((sender, driver)))
+            }
             Sender::H2(mut sender) => (within(sender.try_send_request(request)).await?, None),
         };
         let mut error = match result {
@@ -206,10 +213,11 @@ pub(super) async fn send(
             Ok(response) => {
                 ticket.status(response.status().as_u16());
                 let upstreams = Arc::clone(&road.upstreams);
-                let lease = sender.map(|sender| Lease {
+                let lease = sender.map(|(sender, driver)| Lease {
                     upstreams,
                     goal,
                     sender,
+                    driver,
                     class,
                 });
                 return Ok(Came { response, lease });
@@ -259,7 +267,7 @@ fn address_to(request: &mut Request<SentBody>, goal: &Goal, line: &Line) -> Resu
         .map_or("/", |path| path.as_str())
         .to_owned();
     match &line.sender {
-        Sender::H1(_) => {
+        Sender::H1(..) => {
             *request.uri_mut() = path.parse::<Uri>().map_err(|_not_a_uri| unspeakable())?;
             let value = HeaderValue::from_str(&authority).map_err(|_not_a_value| unspeakable())?;
             request.headers_mut().insert(HOST, value);

@@ -4,11 +4,11 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::road::Road;
 use super::target::Bound;
+use crate::names::Digest;
 
 /// The first byte of a client.
 pub(super) const VERSION: u8 = 5;
@@ -22,11 +22,15 @@ const COMMAND_NOT_SUPPORTED: u8 = 7;
 const ADDRESS_NOT_SUPPORTED: u8 = 8;
 
 /// Speaks until the client has said where it wants to go. The version's byte is read already.
-pub(super) async fn greet(road: &Road, stream: &mut TcpStream) -> io::Result<Bound> {
+/// `expected` is the digest of the password that is asked for, if any.
+pub(super) async fn greet<S>(expected: Option<&Digest>, stream: &mut S) -> io::Result<Bound>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let count = stream.read_u8().await?;
     let mut methods = vec![0_u8; usize::from(count)];
     stream.read_exact(&mut methods).await?;
-    let method = if road.password.is_none() {
+    let method = if expected.is_none() {
         NO_AUTH
     } else {
         PASSWORD
@@ -36,20 +40,23 @@ pub(super) async fn greet(road: &Road, stream: &mut TcpStream) -> io::Result<Bou
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     stream.write_all(&[VERSION, method]).await?;
-    if method == PASSWORD {
-        check_password(road, stream).await?;
+    if let Some(expected) = expected {
+        check_password(expected, stream).await?;
     }
     let bound = request(stream).await?;
     stream.write_all(&reply(SUCCEEDED)).await?;
     Ok(bound)
 }
 
-async fn check_password(road: &Road, stream: &mut TcpStream) -> io::Result<()> {
+async fn check_password<S>(expected: &Digest, stream: &mut S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let version = stream.read_u8().await?;
     let user = text(stream).await?;
     let password = text(stream).await?;
     let given = Road::expected_authorization(&format!("{user}:{password}"));
-    let good = version == 1 && road.password.as_ref() == Some(&given);
+    let good = version == 1 && *expected == given;
     stream.write_all(&[1, u8::from(!good)]).await?;
     if good {
         Ok(())
@@ -58,7 +65,7 @@ async fn check_password(road: &Road, stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-async fn request(stream: &mut TcpStream) -> io::Result<Bound> {
+async fn request<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<Bound> {
     let mut head = [0_u8; 4];
     stream.read_exact(&mut head).await?;
     let [version, command, _, kind] = head;
@@ -83,7 +90,7 @@ async fn request(stream: &mut TcpStream) -> io::Result<Bound> {
 }
 
 /// A text of at most 255 bytes with its length in front.
-async fn text(stream: &mut TcpStream) -> io::Result<String> {
+async fn text<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     let length = stream.read_u8().await?;
     let mut bytes = vec![0_u8; usize::from(length)];
     stream.read_exact(&mut bytes).await?;

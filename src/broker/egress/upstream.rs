@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::crypto::CryptoProvider;
@@ -14,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::ahead::{Ahead, Gathered};
 use super::body::SentBody;
 use super::resolve::{Checked, Names, NoRoad, Reach};
 use crate::policy::verdict::Scheme;
@@ -28,6 +32,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(50);
 const IDLE_PER_HOST_MAX: usize = 32;
 /// Largest head of an answer in bytes.
 const ANSWER_HEAD_BYTES_MAX: usize = 128 << 10;
+/// Bytes of an answer that are read at once where much comes; a head must fit.
+const ANSWER_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Most headers of an answer.
 const ANSWER_HEADERS_MAX: usize = 256;
 
@@ -76,12 +82,56 @@ pub(super) struct Line {
 
 /// The sending half of a connection.
 pub(super) enum Sender {
-    H1(http1::SendRequest<SentBody>),
+    H1(http1::SendRequest<SentBody>, Driver),
     H2(http2::SendRequest<SentBody>),
+}
+
+/// What moves the bytes of one HTTP/1 connection. It is driven by the request that uses the connection: a task of its own
+/// would cost a change of tasks, and often of threads, for every head and every piece of a body.
+pub(super) struct Driver(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Driver {
+    fn new(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
+        // An error of the connection reaches the request that is under way; here it would be told twice.
+        Self(Some(Box::pin(async move { drop(connection.await) })))
+    }
+
+    /// Moves on as far as it goes. What it waits for wakes the caller's task.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.0 = None;
+        }
+    }
+
+    /// Drives the connection while something that needs it is waited for.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            self.poll(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Gives it a task of its own: for a body that goes out while the answer comes in, neither of which may wait for the
+    /// other, and for a connection that becomes something else.
+    pub(super) fn detach(&mut self) {
+        if let Some(connection) = self.0.take() {
+            tokio::spawn(connection);
+        }
+    }
+
+    /// Whether it is driven by whoever holds it.
+    fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 struct Idle {
     sender: http1::SendRequest<SentBody>,
+    driver: Driver,
     class: &'static str,
     since: Instant,
 }
@@ -145,11 +195,14 @@ impl Upstreams {
         let connector = if goal.h2 { &self.h2 } else { &self.h1 };
         let name = ServerName::try_from(goal.host.clone())
             .map_err(|error| NoLine::Tls(io::Error::other(error)))?;
-        let stream = within(TLS_WAIT, connector.connect(name, stream))
-            .await
-            .map_err(NoLine::Tls)?;
+        let stream = within(
+            TLS_WAIT,
+            connector.connect(name, Ahead::new(stream, BytesMut::new())),
+        )
+        .await
+        .map_err(NoLine::Tls)?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            let line = h2_line(stream, checked.class).await?;
+            let line = h2_line(Gathered::new(stream), checked.class).await?;
             if let Sender::H2(sender) = &line.sender {
                 let shared = Shared {
                     sender: sender.clone(),
@@ -159,7 +212,7 @@ impl Upstreams {
             }
             return Ok(line);
         }
-        h1_line(stream, checked.class).await
+        h1_line(Gathered::new(stream), checked.class).await
     }
 
     /// A bare connection to a checked address, for tunnels.
@@ -183,9 +236,12 @@ impl Upstreams {
         &self,
         goal: Goal,
         sender: http1::SendRequest<SentBody>,
+        mut driver: Driver,
         class: &'static str,
     ) {
-        if sender.is_closed() {
+        // Nobody drives it from here on, so what is still to be done for the last request is done now or never.
+        driver.poll(&mut Context::from_waker(Waker::noop()));
+        if sender.is_closed() || (driver.is_held() && !sender.is_ready()) {
             return;
         }
         let mut pool = self.lock();
@@ -194,6 +250,7 @@ impl Upstreams {
             let since = Instant::now();
             idle.push(Idle {
                 sender,
+                driver,
                 class,
                 since,
             });
@@ -209,9 +266,13 @@ impl Upstreams {
                 }
                 pool.h1.get_mut(goal)?.pop()?
             };
-            if idle.since.elapsed() < IDLE_WAIT && idle.sender.ready().await.is_ok() {
+            if idle.since.elapsed() >= IDLE_WAIT {
+                continue;
+            }
+            // What the other side did meanwhile is seen here.
+            if idle.driver.during(idle.sender.ready()).await.is_ok() {
                 return Some(Line {
-                    sender: Sender::H1(idle.sender),
+                    sender: Sender::H1(idle.sender, idle.driver),
                     class: idle.class,
                     reused: true,
                 });
@@ -253,14 +314,13 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_headers(ANSWER_HEADERS_MAX)
+        .max_buf_size(ANSWER_BUFFER_BYTES_MAX)
         .max_header_size(ANSWER_HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(NoLine::Http)?;
-    // An error of the connection reaches the request that is under way; here it would be told twice.
-    tokio::spawn(async move { drop(connection.with_upgrades().await) });
     Ok(Line {
-        sender: Sender::H1(sender),
+        sender: Sender::H1(sender, Driver::new(connection.with_upgrades())),
         class,
         reused: false,
     })

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench egress` runs it; with words behind `--` only the rows whose names hold one of them.
 //! Peers are taken where they are installed: squid and tinyproxy for plain proxying and tunnels, mitmdump for inspection.
+//! `TAGOUT_BENCH_OTHER=PATH` puts another build of this program beside them, to see what a change brought.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,6 +51,8 @@ fn main() {
 struct Bench {
     origin: origin::Running,
     egress: Handle,
+    /// Another build.
+    other: Option<Handle>,
     folder: tempfile::TempDir,
 }
 
@@ -61,9 +64,16 @@ impl Bench {
             .unwrap()
             .ready()
             .unwrap();
+        let other = std::env::var_os("TAGOUT_BENCH_OTHER").map(|program| {
+            let place = folder.path().join("other");
+            std::fs::create_dir(&place).unwrap();
+            let started = process::start(program.as_ref(), &setup(&origin), &place);
+            started.unwrap().ready().unwrap()
+        });
         Self {
             origin,
             egress,
+            other,
             folder,
         }
     }

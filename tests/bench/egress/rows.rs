@@ -66,7 +66,8 @@ fn rows<'a>(bench: &Bench, peers: &[Peer], runtime: &'a Runtime) -> Vec<Row<'a>>
     let inspected = format!("{INSPECTED}:{}", bench.origin.tls.port());
     let tunnelled = format!("{TUNNELLED}:{}", bench.origin.tls.port());
     let run_ca = bench.folder.path().join("run-ca.pem");
-    std::fs::write(&run_ca, bench.egress.ca()).unwrap();
+    let other_ca = bench.other.as_ref().map_or("", |other| other.ca());
+    std::fs::write(&run_ca, [bench.egress.ca(), other_ca].concat()).unwrap();
     let mut files: Vec<&Path> = vec![&bench.origin.ca, &run_ca];
     files.extend(peers.iter().filter_map(|peer| peer.ca.as_deref()));
     let tls = load::connector(&files);
@@ -78,6 +79,10 @@ fn rows<'a>(bench: &Bench, peers: &[Peer], runtime: &'a Runtime) -> Vec<Row<'a>>
     };
     let through = |authority: &str, kind, encrypted, able: &dyn Fn(&Peer) -> bool| {
         let mut roads = vec![("tagout", road(bench.proxy(), authority, kind, encrypted))];
+        if let Some(other) = &bench.other {
+            let address = other.listening().unwrap();
+            roads.push(("the other build", road(address, authority, kind, encrypted)));
+        }
         for peer in peers.iter().filter(|peer| able(peer)) {
             roads.push((peer.name, road(peer.address, authority, kind, encrypted)));
         }
