@@ -4,8 +4,10 @@
 use std::path::Path;
 
 mod target;
+mod words;
 
 use target::{Escapes, Target};
+use words::words;
 
 use super::forge::github::settings::Setting;
 use super::forge::github::{Endpoint, GitHub};
@@ -23,7 +25,7 @@ use crate::outcome::Outcome;
 use crate::policy::model::Policy;
 use crate::policy::parse;
 use crate::sanitize;
-use crate::wire::{Command, ESCAPE_WORD, Network, Wall, WallsReport, Workspace};
+use crate::wire::{Command, ESCAPE_WORD, Network, WallsReport, Workspace};
 
 /// Bytes of output that a probe may make.
 const PROBE_OUTPUT_BYTES_MAX: u64 = 64 * 1024;
@@ -256,48 +258,4 @@ fn spoken(setting: &Setting) -> String {
         sanitize::log_line(&setting.seen),
         setting.code.place()
     )
-}
-
-fn words(level: Level, report: &WallsReport) -> String {
-    if report.level.is_none() {
-        return format!(
-            "level {level}: not to be had: {}{}",
-            report.missing.join("; "),
-            advice(level)
-        );
-    }
-    let mut text = format!("level {level}: can be raised (Landlock ABI {})", report.abi);
-    for (state, word) in [
-        (Wall::Enforced, "enforced"),
-        (Wall::Partial, "partial"),
-        (Wall::Absent, "absent"),
-    ] {
-        let names: Vec<&str> = report
-            .walls
-            .iter()
-            .filter(|(_, wall)| **wall == state)
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if !names.is_empty() {
-            text.push_str(&format!("\n  {word}: {}", names.join(", ")));
-        }
-    }
-    text
-}
-
-/// What can be done where a level is missing; the reasons and costs are in the documents.
-fn advice(level: Level) -> &'static str {
-    match level {
-        Level::B => {
-            "\n  Level b needs user namespaces. On Ubuntu 24.04 AppArmor forbids them: give this program a profile with `userns,` (costs nothing \
-             to other programs), or set kernel.apparmor_restrict_unprivileged_userns=0 (allows them to every program).\
-             \n  In Docker the default profiles forbid them: --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
-             --security-opt systempaths=unconfined, for a container that runs nothing else.\
-             \n  docs/levels.md has the profile and the ways of other systems."
-        }
-        Level::C => {
-            "\n  Level c needs Landlock: Linux 5.13 or newer with landlock among the security modules (/sys/kernel/security/lsm)."
-        }
-        Level::A | Level::D => "",
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::gaps;
 use super::{Arrangement, Facts};
 use crate::sanitize;
 use crate::wire::{Denied, Wall};
@@ -104,6 +105,19 @@ fn walls(page: &mut String, facts: &Facts) {
     row(page, "absent", &named(Wall::Absent));
     if let Some(limit) = &walls.limit {
         row(page, "limit reached", &cell(limit));
+    }
+    let open: Vec<String> = walls
+        .walls
+        .iter()
+        .filter_map(|(name, state)| Some((name, gaps::gap(level, name, *state)?)))
+        .map(|(name, gap)| format!("- {}: {gap}", cell(name)))
+        .collect();
+    if !open.is_empty() {
+        line(page, "\nWhat is open there:\n");
+        open.iter().for_each(|gap| line(page, gap));
+    }
+    if !walls.missing.is_empty() {
+        line(page, "\nWhy no stronger level was to be had:\n");
     }
     for reason in &walls.missing {
         line(page, &format!("- {}", text(reason)));

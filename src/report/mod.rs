@@ -1,6 +1,7 @@
 //! What a run did, was refused and could not enforce, told to the human who decides.
 //! It must never show a text of the agent as if we had said it.
 
+pub mod gaps;
 pub mod html;
 pub mod markdown;
 

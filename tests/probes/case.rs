@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::process::Signal;
+
 use crate::aim::Aim;
 
 /// How success is seen.
@@ -45,6 +47,8 @@ pub(crate) enum Need {
     Descriptors,
     /// Small limits in the policy.
     SmallLimits,
+    /// What is started is sent this signal as soon as the attack asks for it.
+    Signal(Signal),
 }
 
 /// One attack.

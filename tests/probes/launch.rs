@@ -9,10 +9,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::aim::SECRET;
 use crate::case::{Case, Control, Need};
+use crate::cases::SIGNAL;
 use crate::cases::limits::{FILE_BYTES_MAX, MEMORY_BYTES_MAX, PROCESSES_MAX};
 use crate::peers::Peer;
 use crate::stage::{Grounds, Stage, read_bounded};
@@ -89,11 +91,12 @@ pub(crate) fn launch(
         .stdout(Stdio::piped())
         .stderr(fs::File::create(&complaints)?)
         .spawn()?;
-    let said = follow(child)?;
+    let said = follow(child, case.need)?;
     let complained = read_bounded(fs::File::open(&complaints)?, OUTPUT_BYTES_MAX)?;
     let report = match fs::read(&report) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes)?),
-        Err(_none) => None,
+        // Whoever is killed writes none.
+        Ok(bytes) if !bytes.is_empty() => Some(serde_json::from_slice(&bytes)?),
+        Ok(_) | Err(_) => None,
     };
     Ok(Told {
         said,
@@ -187,12 +190,20 @@ fn environment(command: &mut Command, stage: &Stage<'_>) {
     }
 }
 
-/// Reads what it says to its end, and knocks at each port that it tells of.
-fn follow(mut child: Child) -> io::Result<String> {
+/// Reads what it says to its end, knocks at each port that it tells of, and sends the signal that it asks for.
+fn follow(mut child: Child, need: Need) -> io::Result<String> {
+    let wanted = match need {
+        Need::Signal(signal) => Some((Pid::from_child(&child), signal)),
+        Need::Nothing
+        | Need::Victim
+        | Need::BareWorkspace
+        | Need::Descriptors
+        | Need::SmallLimits => None,
+    };
     let stdout = child.stdout.take().expect("it is piped");
     let (sender, receiver) = mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let said = listen(stdout);
+        let said = listen(stdout, wanted);
         // The other end is gone only after a time-out, which is told there.
         if let Err(_late) = sender.send(()) {}
         said
@@ -209,7 +220,7 @@ fn follow(mut child: Child) -> io::Result<String> {
     }
 }
 
-fn listen(stdout: ChildStdout) -> io::Result<String> {
+fn listen(stdout: ChildStdout, wanted: Option<(Pid, Signal)>) -> io::Result<String> {
     let mut said = Vec::new();
     let mut guests = Vec::new();
     let mut lines = BufReader::new(stdout.take(OUTPUT_BYTES_MAX));
@@ -219,6 +230,11 @@ fn listen(stdout: ChildStdout) -> io::Result<String> {
             return Ok(String::from_utf8_lossy(&said).into_owned());
         }
         let line = String::from_utf8_lossy(&said[start..]);
+        if let Some((child, signal)) = wanted.filter(|_| line.trim() == SIGNAL) {
+            rustix::process::kill_process(child, signal)?;
+            // Its end is what counts: a daemon that lives on would hold the stream open.
+            return Ok(String::from_utf8_lossy(&said).into_owned());
+        }
         let port = line
             .trim()
             .strip_prefix("port ")

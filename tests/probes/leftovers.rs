@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::stage::Who;
 
@@ -11,23 +12,40 @@ use crate::stage::Who;
 const IN_A_ROW: usize = 200;
 /// Runs at the same time.
 const AT_ONCE: usize = 16;
+/// Longest wait for what others make to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the runs at these levels in turn and looks around afterwards.
-pub(crate) fn none(levels: &[char]) -> Result<(), String> {
-    try_none(levels).map_err(|error| error.to_string())
+/// Makes the runs at these levels in turn, for each user who has them, and looks around afterwards.
+pub(crate) fn none(levels: &[(char, Who)]) -> Result<(), String> {
+    let mut users: Vec<Who> = levels.iter().map(|(_, who)| *who).collect();
+    users.dedup();
+    for who in users {
+        let of_user = levels.iter().filter(|(_, other)| *other == who);
+        let letters: Vec<char> = of_user.map(|(level, _)| *level).collect();
+        try_none(&letters, who).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
-fn try_none(levels: &[char]) -> io::Result<()> {
-    let who = Who::plain();
+fn try_none(levels: &[char], who: Who) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
-    let workspace = folder.path().join("ws");
-    fs::create_dir(&workspace)?;
+    let place = Place {
+        who,
+        folder: folder.path().to_path_buf(),
+    };
+    let workspace = place.folder.join("ws");
+    for name in ["ws", "tmp"] {
+        fs::create_dir(place.folder.join(name))?;
+    }
     fs::write(workspace.join("a"), "x")?;
-    who.own(folder.path())?;
-    let tagout = folder.path().join("tagout");
+    who.own(&place.folder)?;
+    let tagout = place.folder.join("tagout");
     let built = Path::new(env!("CARGO_BIN_EXE_tagout"));
     fs::hard_link(built, &tagout).or_else(|_elsewhere| fs::copy(built, &tagout).map(drop))?;
-    let script = "sleep 99 & setsid sleep 98 & f=$(mktemp -p .) && rm $f";
+    let [one, other] = sleeps();
+    let script = format!("{one} & setsid {other} & f=$(mktemp -p .) && rm $f");
     let start = |level: char| -> io::Result<Child> {
         who.command(&tagout)
             .args([
@@ -37,15 +55,16 @@ fn try_none(levels: &[char]) -> io::Result<()> {
                 "--",
                 "sh",
                 "-c",
-                script,
+                &script,
             ])
-            .env("HOME", folder.path())
+            .env("HOME", &place.folder)
+            .env("TMPDIR", place.folder.join("tmp"))
             .current_dir(&workspace)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
     };
-    let before = around(who, folder.path())?;
+    let before = place.around()?;
     for number in 0..IN_A_ROW {
         ended(start(levels[number % levels.len()])?)?;
     }
@@ -55,14 +74,26 @@ fn try_none(levels: &[char]) -> io::Result<()> {
             ended(child)?;
         }
     }
-    let after = around(who, folder.path())?;
+    let mut after = place.around()?;
+    let until = Instant::now() + PATIENCE;
+    // Level a has one cgroup for each run of the whole machine: those of other runs go when they end.
+    while before != after && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+        after = place.around()?;
+    }
     if before == after {
         Ok(())
     } else {
         Err(io::Error::other(format!(
-            "before: {before:#?}\nafter: {after:#?}"
+            "{levels:?} before: {before:#?}\nafter: {after:#?}"
         )))
     }
+}
+
+/// What a run leaves asleep, by arguments that no other test has.
+fn sleeps() -> [String; 2] {
+    let number = std::process::id();
+    [98, 99].map(|seconds| format!("sleep {seconds}.{number}"))
 }
 
 fn ended(child: Child) -> io::Result<()> {
@@ -74,47 +105,51 @@ fn ended(child: Child) -> io::Result<()> {
     Err(io::Error::other(format!("{}: {complaint}", output.status)))
 }
 
-/// What a run could leave: processes, mounts, groups and files.
-fn around(who: Who, folder: &Path) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let user = match who {
-        Who::Plain(user) => user,
-        Who::Caller => rustix::process::geteuid().as_raw(),
-    };
-    // As root the runs have a user of their own, whose every process counts; otherwise only those of a run do.
-    let every = matches!(who, Who::Plain(_));
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let ours = status
-            .lines()
-            .any(|line| line.starts_with(&format!("Uid:\t{user}\t")));
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        let of_a_run = line.contains(&folder.display().to_string()) || line.starts_with("sleep 9");
-        if ours && (every || of_a_run) {
-            found.push(format!("process {line}"));
+/// Where the runs are made, and by whom.
+struct Place {
+    who: Who,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// What a run could leave: processes, mounts, groups and files.
+    fn around(&self) -> io::Result<Vec<String>> {
+        let folder = self.folder.display().to_string();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            // As root the runs of the plain user have one of their own, whose every process counts.
+            let ours = match self.who {
+                Who::Plain(user) => status
+                    .lines()
+                    .any(|line| line.starts_with(&format!("Uid:\t{user}\t"))),
+                Who::Caller => false,
+            };
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let of_a_run = line.contains(&folder) || sleeps().iter().any(|one| one == line.trim());
+            if ours || of_a_run {
+                found.push(format!("process {line}"));
+            }
         }
-    }
-    for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
-        if line.contains("tagout") || line.contains(&folder.display().to_string()) {
-            found.push(format!("mount {line}"));
+        for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+            if line.contains("tagout") || line.contains(&folder) {
+                found.push(format!("mount {line}"));
+            }
         }
+        let mut groups = Vec::new();
+        folders(Path::new("/sys/fs/cgroup"), 4, &mut groups);
+        let groups = groups
+            .into_iter()
+            .filter(|path| path.to_string_lossy().contains("tagout"));
+        found.extend(groups.map(|path| format!("group {}", path.display())));
+        for name in ["ws", "tmp"] {
+            for entry in fs::read_dir(self.folder.join(name))?.flatten() {
+                found.push(format!("file {}", entry.path().display()));
+            }
+        }
+        Ok(found)
     }
-    let mut groups = Vec::new();
-    folders(Path::new("/sys/fs/cgroup"), 4, &mut groups);
-    let groups = groups
-        .into_iter()
-        .filter(|path| path.to_string_lossy().contains("tagout"));
-    found.extend(groups.map(|path| format!("group {}", path.display())));
-    if let Ok(entries) = fs::read_dir(format!("/tmp/tagout-{user}")) {
-        // Another test of the same user may be running; as root nobody else has this user.
-        let kept = entries.flatten().filter(|_| every);
-        found.extend(kept.map(|entry| format!("file {}", entry.path().display())));
-    }
-    for entry in fs::read_dir(folder.join("ws"))?.flatten() {
-        found.push(format!("file {}", entry.file_name().to_string_lossy()));
-    }
-    Ok(found)
 }
 
 fn folders(path: &Path, depth: usize, found: &mut Vec<PathBuf>) {

@@ -6,9 +6,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use tagout::names::Level;
+use tagout::report::gaps;
+use tagout::wire::Wall;
 
 use crate::aim::{SECRET, THROUGH, TRYING};
-use crate::case::{Case, Control, Judge};
+use crate::case::{Case, Control, Judge, Need};
 use crate::cases;
 use crate::launch::{Told, Walls, launch};
 use crate::stage::{Grounds, Stage, Who};
@@ -45,6 +51,8 @@ pub(crate) struct Seen {
     pub(crate) through: bool,
     /// The state of the case's wall in the report of the run.
     pub(crate) wall: Option<String>,
+    /// Whether the report for a reader says in words what that wall leaves open.
+    pub(crate) told: bool,
     /// For the reader of a failure.
     pub(crate) evidence: String,
 }
@@ -87,11 +95,15 @@ fn judge(stage: &Stage<'_>, case: &Case, walls: Walls, told: &Told) -> Result<Se
         Judge::Arrived => stage.arrived() || says("served"),
         Judge::VictimHarmed => stage.victim_harmed(),
         Judge::Told => says(THROUGH),
-        Judge::Outlived => end_daemon(&stage.aim.key.to_string()).map_err(lost)?,
+        Judge::Outlived => outlived(case, &stage.aim.key.to_string()).map_err(lost)?,
     };
     remove_shared_memory(stage.aim.key);
     let mut wall = None;
-    if let Walls::Tagout(level) = walls {
+    let mut words = None;
+    if case.need == Need::Signal(Signal::KILL) {
+        // Nobody is left to write a report, so this has to hold wherever it is tried.
+        wall = Some("enforced".to_owned());
+    } else if let Walls::Tagout(level) = walls {
         let report = told
             .report
             .as_ref()
@@ -106,11 +118,19 @@ fn judge(stage: &Stage<'_>, case: &Case, walls: Walls, told: &Told) -> Result<Se
         if wall.is_none() {
             return Err(format!("the report does not name the wall {}", case.wall));
         }
+        let named = serde_json::from_value::<Level>(report["level"].clone());
+        let state = serde_json::from_value::<Wall>(report["walls"][case.wall].clone());
+        let (named, state) = named
+            .ok()
+            .zip(state.ok())
+            .ok_or("the report has no words of ours")?;
+        words = gaps::gap(named, case.wall, state);
     }
     let evidence = format!("{evidence}\nchanges: {}", cut(&changes.join("\n")));
     Ok(Seen {
         through,
         wall,
+        told: words.is_some_and(|words| words != gaps::UNKNOWN),
         evidence,
     })
 }
@@ -119,30 +139,46 @@ fn cut(text: &str) -> String {
     text.trim().chars().take(1500).collect()
 }
 
-/// Whether a process of the case is alive; it is ended. The number is in its arguments and in nobody else's.
-fn end_daemon(key: &str) -> io::Result<bool> {
+/// Whether a process of the case is alive after the run. Where the run itself was killed, others of ours end the rest.
+fn outlived(case: &Case, key: &str) -> io::Result<bool> {
     let word = format!("60.{key}");
-    let mut found = false;
+    let until = Instant::now() + PATIENCE;
+    let signalled = matches!(case.need, Need::Signal(_));
+    while signalled && !daemons(&word)?.is_empty() && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+    }
+    end_daemon(&word)
+}
+
+/// Longest wait for what a killed run leaves to be ended.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Processes that sleep for exactly so long.
+fn daemons(word: &str) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let mut words = line.split(|byte| *byte == 0);
         if words.next() == Some(b"sleep") && words.next() == Some(word.as_bytes()) {
-            found = true;
-            let process = entry
-                .file_name()
-                .to_string_lossy()
-                .parse()
-                .map_err(io::Error::other)?;
-            if let Some(process) = rustix::process::Pid::from_raw(process) {
-                // It may have ended meanwhile.
-                if let Err(_ended) =
-                    rustix::process::kill_process(process, rustix::process::Signal::KILL)
-                {
-                }
-            }
+            let number = entry.file_name().to_string_lossy().parse();
+            found.extend(Pid::from_raw(number.map_err(io::Error::other)?));
         }
     }
     Ok(found)
+}
+
+/// Whether a process of the case is alive; it is ended. The number is in its arguments and in nobody else's.
+fn end_daemon(word: &str) -> io::Result<bool> {
+    let found = daemons(word)?;
+    for process in &found {
+        // It may have ended meanwhile.
+        if let Err(_ended) = rustix::process::kill_process(*process, rustix::process::Signal::KILL)
+        {
+        }
+    }
+    Ok(!found.is_empty())
 }
 
 /// Takes away what the control of `system-v-memory` left.
@@ -263,7 +299,7 @@ fn behind_walls(case: &Case, seen: &Seen, level: char) -> Option<String> {
     match (seen.through, expected) {
         (false, false) => None,
         // This level is for runs that want no walls around files: what gets through must only be told.
-        (false, true) | (true, false) if level == 'd' && (reported || !seen.through) => None,
+        (false, true) | (true, false) if level == 'd' && (seen.told || !seen.through) => None,
         // A newer kernel may close what others leave open; then the report says so.
         (false, true) if !reported => None,
         (false, true) if case.lacking.is_some() => None,
@@ -271,7 +307,11 @@ fn behind_walls(case: &Case, seen: &Seen, level: char) -> Option<String> {
             "it is stopped, and `reported` and the run's report say it is not\n{}",
             seen.evidence
         )),
-        (true, true) if reported => None,
+        (true, true) if reported && seen.told => None,
+        (true, true) if reported => Some(format!(
+            "it gets through, and no report says what {} leaves open",
+            case.wall
+        )),
         (true, true) => Some(format!(
             "it gets through, and the report calls {} enforced\n{}",
             case.wall, seen.evidence

@@ -137,11 +137,17 @@ fn wanted() -> Result<Vec<Column>, String> {
     Ok(columns)
 }
 
-/// The levels that can be had here as the plain user, or as root where only root has them.
-fn levels() -> Vec<char> {
-    let plain = Who::plain();
-    let offered = |level: &char| matrix::offered(*level, plain).is_ok();
-    ['b', 'c'].into_iter().filter(offered).collect()
+/// The levels that can be had here, and by whom: the plain user where that is possible, root for the level that it alone has.
+fn levels() -> Vec<(char, Who)> {
+    let who = |level| match level {
+        'a' => Who::Caller,
+        _ => Who::plain(),
+    };
+    ['a', 'b', 'c']
+        .into_iter()
+        .map(|level| (level, who(level)))
+        .filter(|(level, who)| matrix::offered(*level, *who).is_ok())
+        .collect()
 }
 
 fn tools() -> Verdict {
@@ -157,10 +163,11 @@ fn every_case() -> Verdict {
     let mut seen = matrix::columns(&columns).map_err(|error| error.to_string())?;
     seen.sort_by_key(|(column, _)| column.head());
     matrix::print(&seen);
-    let faults: Vec<String> = seen
+    let mut faults: Vec<String> = seen
         .iter()
         .flat_map(|(column, sights)| matrix::faults(column, sights))
         .collect();
+    faults.extend(document::holds(&seen).err());
     if faults.is_empty() {
         Ok(())
     } else {

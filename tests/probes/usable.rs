@@ -171,7 +171,7 @@ asyncio.run(main())'",
 ];
 
 /// Runs each of them at each of these levels; the answer names what did not work.
-pub(crate) fn all(levels: &[char]) -> Result<(), String> {
+pub(crate) fn all(levels: &[(char, Who)]) -> Result<(), String> {
     let mut faults = Vec::new();
     for one in USES {
         let missing = one.needs.iter().find(|program| !is_there(program));
@@ -179,12 +179,8 @@ pub(crate) fn all(levels: &[char]) -> Result<(), String> {
             left_out(&format!("{}: {program} is not installed", one.name))?;
             continue;
         }
-        let who = if one.callers {
-            Who::Caller
-        } else {
-            Who::plain()
-        };
-        for level in levels {
+        for (level, who) in levels {
+            let who = if one.callers { Who::Caller } else { *who };
             let output = run(one, *level, who).map_err(|error| error.to_string())?;
             let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             let expected = !one.not_at.contains(*level);

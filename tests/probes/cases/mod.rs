@@ -12,7 +12,7 @@ mod unix;
 mod workspace;
 
 pub(crate) use outside::CREDENTIALS;
-pub(crate) use processes::victim;
+pub(crate) use processes::{SIGNAL, victim};
 
 /// All of them, in the order of the matrix.
 pub(crate) fn all() -> Vec<Case> {

@@ -5,6 +5,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
+
 use crate::aim::{Aim, say, say_bytes};
 use crate::case::{Case, Control, Judge, Need};
 use crate::raw::{Argument, call};
@@ -254,6 +256,22 @@ pub(super) const CASES: &[Case] = &[
             background(Command::new("sh").args(["-c", script, &number(aim)]))
         },
     ),
+    Case::new(
+        "daemon-terminated",
+        "processes",
+        "leave a daemon where Tagout itself is sent SIGTERM",
+        Judge::Outlived,
+        outlive,
+    )
+    .need(Need::Signal(Signal::TERM)),
+    Case::new(
+        "daemon-killed",
+        "processes",
+        "leave a daemon where Tagout itself is killed (SIGKILL)",
+        Judge::Outlived,
+        outlive,
+    )
+    .need(Need::Signal(Signal::KILL)),
 ];
 
 /// An iovec of 64 bytes.
@@ -303,6 +321,19 @@ fn daemon(aim: &Aim) -> io::Result<()> {
     let script = "setsid sleep \"$0\" & exit 0";
     background(Command::new("sh").args(["-c", script, &number(aim)]))
 }
+
+/// Leaves a daemon, and asks for the signal.
+fn outlive(aim: &Aim) -> io::Result<()> {
+    daemon(aim)?;
+    say(SIGNAL);
+    std::thread::sleep(LINGER);
+    Ok(())
+}
+
+/// How long the attack waits to be ended with everything else.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(30);
+/// The line that asks for the signal.
+pub(crate) const SIGNAL: &str = "now";
 
 /// The process beside the run: holds a secret in its memory, its environment, its command line and descriptor 7,
 /// allows everybody to trace it, and ends when its stdin does.
