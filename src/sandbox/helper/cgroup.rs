@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use super::super::walls::limits::PROCESSES_HEADROOM;
+
 /// Where a cgroup2 file system is looked for (cgroups(7)): alone, or beside version 1.
 const MOUNTS: &[&str] = &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Longest wait for what was killed to be gone.
@@ -37,8 +39,9 @@ impl Cgroup {
         cgroup.set("memory.swap.max", 0);
         // One process that dies alone leaves a run that is half alive.
         cgroup.set("memory.oom.group", 1);
-        // Two of them are ours.
-        cgroup.set("pids.max", processes.saturating_add(2));
+        // Two of them are ours. The sum is looked at besides, and only what passes the limit can be named and ended.
+        let processes = processes.saturating_add(2 + PROCESSES_HEADROOM);
+        cgroup.set("pids.max", processes);
         cgroup.set("cpu.weight", CPU_WEIGHT);
         Some(cgroup)
     }
