@@ -287,6 +287,30 @@ fn death_of_the_egress_ends_the_run_at_once() {
 }
 
 #[test]
+fn agent_commits_in_a_repository_that_is_thrown_away() {
+    let place = Place::new();
+    let commit = "git -c user.name=x -c user.email=x@y.invalid commit -q -am inside";
+    let (code, json) = place.run(&format!(
+        "echo more >> a.txt && {commit} && git log --format=%s > log.txt && git status --short > status.txt"
+    ));
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+    let branch = json["branch"].as_str().unwrap();
+    let log = place.git(&["show", &format!("{branch}:log.txt")]);
+    assert!(log.starts_with("inside\n"), "{log}");
+    assert_eq!(
+        place.git(&["show", &format!("{branch}:a.txt")]),
+        "hello\nmore\n"
+    );
+    // The commit itself stays inside: the proposal has one of ours.
+    let subjects = place.git(&["log", "--format=%s", branch]);
+    assert!(!subjects.contains("inside"), "{subjects}");
+}
+
+#[test]
 fn failure_of_the_agent_ends_in_6() {
     let place = Place::new();
     let (code, json) = place.run("echo x > b.txt; exit 3");

@@ -342,7 +342,10 @@ fn level_d_walls_system_calls_and_claims_no_more() {
             fs::read(entry.path().join("cmdline")).is_ok_and(|words| words == word.as_bytes())
         })
     };
-    assert!(!lives() || Instant::now() > until);
+    while lives() {
+        assert!(Instant::now() < until, "a daemon outlives the run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

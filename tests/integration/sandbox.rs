@@ -6,12 +6,10 @@
 )]
 
 use std::fs;
-use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -19,8 +17,11 @@ use crate::elevation;
 
 mod apart;
 mod container;
+mod doctor;
+mod ending;
 mod limits;
 mod paths;
+mod reports;
 mod terminal;
 
 /// Levels that every case must hold at.
@@ -393,113 +394,6 @@ fn local_servers_inside_work() {
 }
 
 #[test]
-fn exit_codes_come_through() {
-    for level in levels() {
-        let place = Place::new();
-        fs::write(place.path("ws/plain"), "no program").unwrap();
-        let code = |arguments: &[&str]| {
-            let output = place
-                .tagout(level)
-                .arg("--")
-                .args(arguments)
-                .output()
-                .unwrap();
-            output.status.code()
-        };
-        assert_eq!(code(&["true"]), Some(0), "{level}");
-        assert_eq!(code(&["sh", "-c", "exit 7"]), Some(7), "{level}");
-        assert_eq!(code(&["sh", "-c", "kill -9 $$"]), Some(137), "{level}");
-        assert_eq!(code(&["no-such-program"]), Some(127), "{level}");
-        assert_eq!(code(&["./plain"]), Some(126), "{level}");
-    }
-}
-
-#[test]
-fn usage_and_policy_faults_are_125_with_a_report() {
-    let place = Place::new();
-    fs::write(place.path("ws/p.yml"), "version: 1\nnetwrk: {}\n").unwrap();
-    let report = place.path("home/report.json");
-    let output = place
-        .tagout("b")
-        .args(["--policy", "p.yml", "--json"])
-        .arg(&report)
-        .args(["--", "true"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(125));
-    assert!(
-        text(&output.stderr).contains("policy-invalid"),
-        "{}",
-        text(&output.stderr)
-    );
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
-    assert!(
-        report["level"].is_null() && report["exit"] == 125,
-        "{report}"
-    );
-    let output = place
-        .plain(&place.path("tagout"))
-        .args(["sandbox", "--nonsense"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(125));
-}
-
-#[test]
-fn report_has_the_keys_of_the_contract() {
-    for level in levels() {
-        let place = Place::new();
-        let path = place.path("home/report.json");
-        let output = place
-            .tagout(level)
-            .arg("--json")
-            .arg(&path)
-            .args(["--", "true"])
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let report: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        assert_eq!(report["level"], level);
-        for key in ["abi", "workspace", "walls", "denied", "limit", "exit"] {
-            assert!(report.get(key).is_some(), "{key}: {report}");
-        }
-        for wall in [
-            "files",
-            "metadata",
-            "git",
-            "environment",
-            "network",
-            "dns",
-            "unix-sockets",
-            "syscalls",
-            "processes",
-            "uid",
-        ] {
-            assert!(report["walls"].get(wall).is_some(), "{wall}: {report}");
-        }
-    }
-}
-
-#[test]
-fn report_is_not_written_through_a_symlink() {
-    let place = Place::new();
-    let link = place.path("home/link");
-    std::os::unix::fs::symlink(place.path("out/victim"), &link).unwrap();
-    let output = place
-        .tagout("b")
-        .arg("--json")
-        .arg(&link)
-        .args(["--", "true"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(125));
-    assert_eq!(
-        fs::read_to_string(place.path("out/victim")).unwrap(),
-        "secret\n"
-    );
-}
-
-#[test]
 fn copy_is_thrown_away() {
     for level in levels() {
         let place = Place::new();
@@ -566,127 +460,6 @@ fn changes_deletions_and_modes_come_back_in_place() {
 }
 
 #[test]
-fn wall_time_ends_the_run_and_is_named() {
-    for level in levels() {
-        let place = Place::new();
-        fs::write(
-            place.path("ws/p.yml"),
-            "version: 1\nlimits: {wall-time: 1s}\n",
-        )
-        .unwrap();
-        let began = Instant::now();
-        let output = place
-            .tagout(level)
-            .args(["--policy", "p.yml", "--", "sh", "-c", "sleep 71 & sleep 71"])
-            .output()
-            .unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(124),
-            "{level}: {}",
-            text(&output.stderr)
-        );
-        assert!(text(&output.stderr).contains("wall-time"), "{level}");
-        assert!(began.elapsed() < Duration::from_secs(30), "{level}");
-    }
-}
-
-/// Ids of processes whose command line holds this word.
-fn running(word: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if text(&line).contains(word) {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn start_sleeper(place: &Place, level: &str, word: &str) -> Child {
-    let script = format!("setsid sleep {word} & echo x > .github/w; echo ready; sleep {word}");
-    let mut child = place
-        .tagout(level)
-        .args(["--", "sh", "-c", &script])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut ready = [0_u8; 6];
-    child
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut ready)
-        .unwrap();
-    child
-}
-
-#[test]
-fn nothing_is_left_after_the_command_or_after_a_kill() {
-    for (number, level) in levels().into_iter().enumerate() {
-        for (signal, kind) in [("TERM", 0), ("KILL", 1)] {
-            let place = Place::new();
-            let word = format!("{}.{number}{kind}", 10_000 + std::process::id());
-            let mut child = start_sleeper(&place, level, &word);
-            let own = child.id().to_string();
-            let sent = Command::new("kill")
-                .args(["-s", signal, &own])
-                .status()
-                .unwrap();
-            assert!(sent.success());
-            child.wait().unwrap();
-            wait_until(&format!("{level}: {signal} leaves no process"), || {
-                running(&word).is_empty()
-            });
-            assert_eq!(
-                fs::read_dir(place.path("ws/.github")).unwrap().count(),
-                0,
-                "{level}"
-            );
-        }
-        let place = Place::new();
-        let word = format!("{}.{number}9", 10_000 + std::process::id());
-        let script = format!("setsid sleep {word} & true");
-        assert_eq!(place.sh(level, &script).status.code(), Some(0), "{level}");
-        assert!(
-            running(&word).is_empty(),
-            "{level}: a daemon outlives the run"
-        );
-    }
-}
-
-#[test]
-fn private_folder_of_a_killed_run_is_removed_by_the_next() {
-    let place = Place::new();
-    let home = format!(
-        "/tmp/tagout-{}",
-        if place.root {
-            65534
-        } else {
-            rustix::process::geteuid().as_raw()
-        }
-    );
-    let word = format!("{}.77", 10_000 + std::process::id());
-    let mut child = start_sleeper(&place, "c", &word);
-    let left = PathBuf::from(&home).join(format!("run-{}-0", child.id()));
-    assert!(left.is_dir());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait_until("no process is left", || running(&word).is_empty());
-    assert_eq!(place.sh("c", "true").status.code(), Some(0));
-    assert!(!left.exists());
-}
-
-#[test]
 fn nested_namespaces_privileges_and_other_processes_are_refused() {
     for level in levels() {
         let place = Place::new();
@@ -700,11 +473,11 @@ fn nested_namespaces_privileges_and_other_processes_are_refused() {
         ] {
             let output = place.sh(level, script);
             assert_ne!(output.status.code(), Some(0), "{level}: {script}");
-            assert!(
-                !text(&output.stderr).contains("tagout:"),
-                "{level}: {script}: {}",
-                text(&output.stderr)
-            );
+            // A refusal that is known is told, and nothing else is ours to say.
+            let said = text(&output.stderr);
+            let mut ours = said.lines().filter(|line| line.contains("tagout:"));
+            let told = ours.all(|line| line.starts_with("tagout: denied by syscalls: call "));
+            assert!(told, "{level}: {script}: {said}");
         }
     }
 }
@@ -760,35 +533,4 @@ fn process_group_from_outside_of_the_pid_namespace_is_no_obstacle() {
         let (said, complained) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(said, "inside\n", "{level}: {complained}");
     }
-}
-
-#[test]
-fn doctor_tries_to_escape_and_says_what_came_of_it() {
-    let place = Place::new();
-    let output = place
-        .plain(&place.path("tagout"))
-        .args(["doctor", "--json"])
-        .output()
-        .unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(answer["proven"], true, "{answer}");
-    for level in ["b", "c"] {
-        let tried = &answer["levels"][level];
-        if tried["raised"] != true {
-            println!("left out: level {level} cannot be raised here: {tried}");
-            continue;
-        }
-        let escapes = &tried["escapes"];
-        let held = escapes["held"].as_array().unwrap();
-        assert!(held.len() > 10, "{level}: {tried}");
-        let open = escapes["open"].to_string();
-        assert_eq!(open.contains("mode"), level == "c", "{level}: {tried}");
-    }
-    let words = place
-        .plain(&place.path("tagout"))
-        .arg("doctor")
-        .output()
-        .unwrap();
-    let said = text(&words.stdout);
-    assert!(said.contains("tried from inside were stopped"), "{said}");
 }

@@ -130,7 +130,11 @@ fn death_of_the_egress_ends_what_is_inside() {
                 errors.contains("tagout: egress-died: "),
                 "{level}: {errors}"
             );
-            assert_eq!(super::running(&word), Vec::<String>::new(), "{level}");
+            assert_eq!(
+                super::ending::running(&word),
+                Vec::<String>::new(),
+                "{level}"
+            );
             let report = fs::read(place.path("report.json")).unwrap();
             let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
             assert_eq!(

@@ -306,10 +306,10 @@ fn protected_path_that_a_killed_run_made_is_removed() {
             ])
             .spawn()
             .unwrap();
-        super::wait_until("the run has made it", || made.exists());
+        super::ending::wait_until("the run has made it", || made.exists());
         child.kill().unwrap();
         child.wait().unwrap();
-        super::wait_until("it is removed", || !place.path("ws/.github").exists());
+        super::ending::wait_until("it is removed", || !place.path("ws/.github").exists());
         assert!(place.path("ws/a.txt").exists());
     }
 }
