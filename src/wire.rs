@@ -194,6 +194,9 @@ pub struct Denied {
     /// The policy line that would allow it, if one can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<String>,
+    /// Where the policy decided it, `file:line`, or which default did; none where no policy could decide otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// Hidden first argument: the egress process. Its stdin is a unix stream socket that carries the setup's length and the door, the setup,

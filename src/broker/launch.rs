@@ -15,6 +15,7 @@ use super::egress::denials::aggregate;
 use super::egress::error::EgressError;
 use super::egress::process::{Handle, spawn};
 use super::egress::setup::{EgressSetup, Proxy, ProxyAuth};
+use super::refusals::Written;
 use super::registries::{self, RegistriesError};
 use super::toolchains;
 use crate::broker::patterns::{self, PatternError};
@@ -24,7 +25,8 @@ use crate::names::Level;
 use crate::outcome::sandbox_code;
 use crate::policy::defaults::NO_FILE;
 use crate::policy::model::{HostPattern, NetworkMode, Policy};
-use crate::policy::parse::parse;
+use crate::policy::parse::{Places, parse_placed};
+use crate::sanitize;
 use crate::scratch::Scratch;
 use crate::wire::{Command, Denied, Limits, Network, Plan, WallsReport, Workspace};
 
@@ -169,6 +171,8 @@ pub fn sandbox(args: &SandboxArgs, run: impl FnOnce(&Plan) -> WallsReport) -> u8
 struct Prepared {
     plan: Plan,
     road: Option<Road>,
+    policy: Policy,
+    places: Places,
 }
 
 /// The egress process and what it needs. The door stays open here because the plan names it by its number.
@@ -181,6 +185,13 @@ struct Road {
 impl Prepared {
     fn run(self, run: impl FnOnce(&Plan) -> WallsReport) -> WallsReport {
         let mut report = run(&self.plan);
+        let written = Written {
+            policy: &self.policy,
+            places: &self.places,
+        };
+        report.denied = report
+            .denied
+            .map(|all| all.into_iter().map(|one| written.explain(one)).collect());
         let Some(mut road) = self.road else {
             return report;
         };
@@ -230,9 +241,9 @@ fn not_started(args: &SandboxArgs, error: &LaunchError) -> WallsReport {
 }
 
 fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
-    let (mut policy, name) = match &args.policy {
+    let ((mut policy, places), name) = match &args.policy {
         Some(path) => (read_policy(path)?, path.to_string_lossy().into_owned()),
-        None => (Policy::default(), NO_FILE.to_owned()),
+        None => ((Policy::default(), Places::none()), NO_FILE.to_owned()),
     };
     let path = args
         .workspace
@@ -274,7 +285,12 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
         plan.require = Level::D;
     }
     patterns::resolve(&mut plan)?;
-    Ok(Prepared { plan, road })
+    Ok(Prepared {
+        plan,
+        road,
+        policy,
+        places,
+    })
 }
 
 /// Asks the tools for their registries, says on stderr what they named, and adds the rules. The answer is what the tools
@@ -355,7 +371,7 @@ fn level(choice: LevelChoice) -> Option<Level> {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, LaunchError> {
+fn read_policy(path: &Path) -> Result<(Policy, Places), LaunchError> {
     let unreadable = |cause| LaunchError::File {
         path: path.to_path_buf(),
         cause,
@@ -368,7 +384,7 @@ fn read_policy(path: &Path) -> Result<Policy, LaunchError> {
         return Err(unreadable(io::Error::from(io::ErrorKind::FileTooLarge)));
     }
     let name = path.to_string_lossy();
-    parse(&name, &text).map_err(|faults| {
+    parse_placed(&name, &text).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         LaunchError::Policy(lines.join("\n"))
     })
@@ -402,6 +418,25 @@ fn tell(error: &LaunchError) {
     console::notice(&format!("tagout: {error}"));
 }
 
+/// One refusal for a person.
+fn spoken(denied: &Denied) -> String {
+    let mut text = format!("tagout: denied by {}: {}", denied.wall, denied.what);
+    if denied.count > 1 {
+        text.push_str(&format!(" ({} times)", denied.count));
+    }
+    if let Some(at) = &denied.at {
+        text.push_str(&format!("\n  decided by {at}"));
+    }
+    if let Some(allow) = &denied.allow {
+        text.push_str(&format!("\n  would be allowed by {allow}"));
+    }
+    // Names of files and hosts are the command's choice.
+    text.lines()
+        .map(sanitize::log_line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Says on stderr what the caller should know of a run.
 fn say(report: &WallsReport) {
     if report.level.is_none() {
@@ -411,10 +446,7 @@ fn say(report: &WallsReport) {
         }
     }
     for denied in report.denied.iter().flatten() {
-        console::notice(&format!(
-            "tagout: denied by {}: {}",
-            denied.wall, denied.what
-        ));
+        console::notice(&spoken(denied));
     }
     if let Some(limit) = &report.limit {
         console::notice(&format!("tagout: limit reached: {limit}"));

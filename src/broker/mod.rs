@@ -17,6 +17,7 @@ pub mod outputs;
 pub mod patterns;
 pub mod plan;
 pub mod policies;
+pub mod refusals;
 pub mod registries;
 pub mod reports;
 pub mod sanitize;

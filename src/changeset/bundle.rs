@@ -61,6 +61,12 @@ pub struct Denial {
     pub what: String,
     /// How often.
     pub count: u64,
+    /// The policy line that would allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// Where the policy decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One command of `verify`.

@@ -159,14 +159,18 @@ fn refused(page: &mut String, facts: &Facts) {
         line(page, "Nothing that is known.");
     }
     if !all.is_empty() {
-        line(page, "| wall | what | times | would be allowed by |");
-        line(page, "|---|---|---|---|");
+        line(
+            page,
+            "| wall | what | times | decided by | would be allowed by |",
+        );
+        line(page, "|---|---|---|---|---|");
         for denied in all.iter().take(ROWS_MAX) {
             let allow = denied.allow.as_deref().map_or_else(String::new, cell);
+            let at = denied.at.as_deref().map_or_else(String::new, cell);
             line(
                 page,
                 &format!(
-                    "| {} | {} | {} | {allow} |",
+                    "| {} | {} | {} | {at} | {allow} |",
                     cell(&denied.wall),
                     cell(&denied.what),
                     denied.count

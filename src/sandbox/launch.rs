@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use super::audit::RefusedCall;
 use super::channel::{Channel, Order, Report};
 use super::helper::call::Call;
 use super::keeper::Keeper;
@@ -47,6 +48,9 @@ pub const PASSED: &[Signal] = &[
     Signal::USR2,
     Signal::WINCH,
 ];
+
+/// What a process did that died of SIGSYS.
+const KILLED_FOR: &str = "call the kernel as another architecture; the process was ended";
 
 /// Runs the plan's commands behind the strongest walls that work here, with this process's standard streams.
 /// The process must have one thread. The answer is complete when it comes: nothing of the tree is left.
@@ -134,13 +138,16 @@ fn leased(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     if answer.out_of_memory {
         ended.limit = ended.limit.or(Some(Limit::Memory));
     }
+    for refused in answer.calls {
+        ended.audited(&refused);
+    }
     Ok(ended)
 }
 
 fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     let ids = Ids::of_caller();
     let scene = Scene::of_new_root(plan, ids).map_err(|fault| fault.sentence())?;
-    let filters = Filters::compile(Ground::Own).map_err(|fault| fault.sentence())?;
+    let filters = Filters::compile(Ground::Own, false).map_err(|fault| fault.sentence())?;
     let cast = Cast {
         plan,
         ids,
@@ -192,7 +199,7 @@ fn shared(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> 
     }
     let ids = Ids::of_caller();
     let shared = Shared::prepare(plan, ids).map_err(|fault| fault.sentence())?;
-    let filters = Filters::compile(Ground::Shared).map_err(|fault| fault.sentence())?;
+    let filters = Filters::compile(Ground::Shared, false).map_err(|fault| fault.sentence())?;
     let cast = Cast {
         plan,
         ids,
@@ -316,6 +323,9 @@ impl Ended {
         if self.code != 0 {
             self.limit = self.limit.or(self.hindered);
         }
+        if let Some(limit) = self.limit.filter(|limit| Some(*limit) != self.hindered) {
+            self.deny(limit.denied());
+        }
         WallsReport {
             level: Some(level),
             abi: sys::landlock_abi(),
@@ -356,10 +366,34 @@ impl Ended {
         {
             self.deny(Denied {
                 wall: "syscalls".to_owned(),
-                what: "call the kernel as another architecture; the process was ended".to_owned(),
+                what: KILLED_FOR.to_owned(),
                 count: 1,
                 allow: None,
+                at: None,
             });
+        }
+    }
+
+    /// What the kernel's audit says of a system call.
+    fn audited(&mut self, refused: &RefusedCall) {
+        if !refused.killed {
+            self.deny(Denied {
+                wall: "syscalls".to_owned(),
+                what: refused.what(),
+                count: refused.count,
+                allow: None,
+                at: None,
+            });
+            return;
+        }
+        // Exit codes told of those that a shell saw die; the audit tells of all.
+        self.killed(Signal::SYS.as_raw());
+        let known = self
+            .denied
+            .iter_mut()
+            .find(|known| known.what == KILLED_FOR);
+        if let Some(known) = known {
+            known.count = known.count.max(refused.count);
         }
     }
 

@@ -56,7 +56,10 @@ impl Limit {
             Self::FileSize => "write a file beyond the limit",
             Self::OpenFiles => "open more files at a time",
             Self::Disk => "write to a full private folder",
-            Self::WallTime | Self::Memory | Self::Processes | Self::CpuTime => "go on",
+            Self::WallTime => "run longer than the limit",
+            Self::Memory => "take more memory than the limit",
+            Self::Processes => "start more processes than the limit",
+            Self::CpuTime => "use more processor time than the limit",
         };
         let key = match self {
             // The one limit that is not the policy's.
@@ -68,6 +71,7 @@ impl Limit {
             what: what.to_owned(),
             count: 1,
             allow: key,
+            at: None,
         }
     }
 }

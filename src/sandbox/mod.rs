@@ -6,6 +6,7 @@
 //! A caller that held a secret has the launcher started afresh (`apart`), as the broker has (`hidden`).
 
 pub mod apart;
+pub mod audit;
 pub mod channel;
 pub mod copy;
 pub mod doorkeeper;

@@ -159,6 +159,7 @@ impl Protected {
                     what: format!("make {} ({deed})", absent.path.display()),
                     count: 1,
                     allow: Some(absent.allowed()),
+                    at: None,
                 }
             })
             .collect()

@@ -143,6 +143,7 @@ impl Shared {
             what,
             count: 1,
             allow,
+            at: None,
         };
         let refused = returned.refused.iter().map(|path| {
             row(

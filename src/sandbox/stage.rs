@@ -322,7 +322,7 @@ fn stay_alone(cast: &Cast<'_>) -> Result<(), Fault> {
         .map(|process| process.as_raw_nonzero().get().unsigned_abs())
         .collect();
     let program = notify::program_alone(Architecture::HERE, &guarded);
-    sys::install_filter(&program).step("filter sockets")
+    sys::install_filter(&program, sys::Audit::Silent).step("filter sockets")
 }
 
 /// Who gets no signal from the run: the parent and the launcher.

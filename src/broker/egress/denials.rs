@@ -38,9 +38,20 @@ impl From<DeniedRequests> for Denied {
                 format!("{} ({})", group.what, group.code)
             },
             count: group.count,
-            allow: group.allow,
+            allow: group.allow.or_else(|| larger(&group.code)),
+            at: group.at,
         }
     }
+}
+
+/// The limit of the policy that a request ran into.
+fn larger(code: &str) -> Option<String> {
+    let key = match code {
+        "budget-requests" => "requests",
+        "budget-upload" => "upload",
+        _ => return None,
+    };
+    Some(format!("a larger network.limits.{key}"))
 }
 
 /// Puts refusals together, most frequent first.

@@ -10,6 +10,7 @@ use super::record::Record;
 use crate::broker::forge::github::{Endpoint, GitHub};
 use crate::broker::git::Source as Repo;
 use crate::broker::journal::Source;
+use crate::broker::refusals::Written;
 use crate::broker::surroundings::Surroundings;
 use crate::cli::{Forge, JobArgs};
 use crate::event::{Event, Kind, PAYLOAD_BYTES_MAX};
@@ -19,7 +20,7 @@ use crate::gate::{self, Admitted, Base, Facts, Runner};
 use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::{NetworkMode, Policy};
-use crate::policy::parse;
+use crate::policy::parse::{self, Places};
 
 /// Where the policy lies in a commit.
 pub const POLICY_FILE: &str = ".github/tagout.yml";
@@ -34,10 +35,23 @@ const ONLY_REPORTED: &str = "network.mode of the policy is report: what no rule 
 pub struct Trusted {
     /// The policy.
     pub policy: Policy,
+    /// Where its keys are written.
+    pub places: Places,
     /// SHA-256 of its text.
     pub digest: Digest,
     /// The file as the user knows it.
     pub file: String,
+}
+
+impl Trusted {
+    /// The policy with its places, to explain refusals.
+    #[must_use]
+    pub fn written(&self) -> Written<'_> {
+        Written {
+            policy: &self.policy,
+            places: &self.places,
+        }
+    }
 }
 
 /// A request that the gate admitted, with the policy that bounds it.
@@ -446,6 +460,7 @@ fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
     let Some(bytes) = bytes else {
         return Ok(Trusted {
             policy: Policy::default(),
+            places: Places::none(),
             digest: Digest::of(b""),
             file: file.to_owned(),
         });
@@ -458,12 +473,13 @@ fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
             format!("{file}:1:1: {}", causes(&error)),
         )
     })?;
-    let policy = parse::parse(file, &text).map_err(|faults| {
+    let (policy, places) = parse::parse_placed(file, &text).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         End::new(Outcome::PolicyInvalid, "policy-invalid", lines.join("\n"))
     })?;
     Ok(Trusted {
         policy,
+        places,
         digest,
         file: file.to_owned(),
     })

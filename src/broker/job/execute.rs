@@ -107,7 +107,7 @@ pub async fn work(
         claimed_title: claims.title().map(str::to_owned),
         claimed_summary: claims.summary().map(str::to_owned),
     };
-    tell(&ended, &requests, record)?;
+    tell(&ended, &requests, asked, record)?;
     if asked.trusted.policy.network.mode == NetworkMode::Report {
         record.facts.suggested_policy = denials::suggested_policy(requests.iter());
     }
@@ -322,7 +322,12 @@ fn plan(
 }
 
 /// Puts down what is known of the inside: the walls' report, the agent's claims, what was refused.
-fn tell(ended: &Ended, requests: &[Request], record: &mut Record) -> Result<(), End> {
+fn tell(
+    ended: &Ended,
+    requests: &[Request],
+    asked: &Asked,
+    record: &mut Record,
+) -> Result<(), End> {
     let report = &ended.report;
     record.say("inside", Source::Inside, report)?;
     record.facts.walls = Walls {
@@ -330,7 +335,11 @@ fn tell(ended: &Ended, requests: &[Request], record: &mut Record) -> Result<(), 
         abi: report.abi,
         walls: report.walls.clone(),
         missing: report.missing.clone(),
-        denied: report.denied.clone(),
+        denied: report.denied.as_ref().map(|all| {
+            let all = all.iter().cloned();
+            all.map(|one| asked.trusted.written().explain(one))
+                .collect()
+        }),
         limit: report.limit.clone(),
     };
     // The broker itself stops passing output on at the policy's limit.
@@ -413,11 +422,7 @@ fn collect_changes(
         .map_err(|error| End::of(Outcome::Internal, "collect-failed", &error))?;
     let changeset = match shown {
         Shown::UserOverlay | Shown::TrustedOverlay => changeset,
-        Shown::Copy => without_read_only(
-            changeset,
-            &asked.trusted.policy.filesystem.read_only,
-            record,
-        ),
+        Shown::Copy => without_read_only(changeset, asked, record),
     };
     record.say(
         "changes",
@@ -436,7 +441,8 @@ fn collect_changes(
 
 /// Without mounts a read-only path of the workspace can be written in the private copy. As in place, what was written
 /// there is left out, and told.
-fn without_read_only(changeset: Changeset, read_only: &[String], record: &mut Record) -> Changeset {
+fn without_read_only(changeset: Changeset, asked: &Asked, record: &mut Record) -> Changeset {
+    let read_only = &asked.trusted.policy.filesystem.read_only;
     let below = |path: &str| {
         read_only.iter().any(|fixed| {
             path.strip_prefix(fixed.as_str())
@@ -451,19 +457,20 @@ fn without_read_only(changeset: Changeset, read_only: &[String], record: &mut Re
     if dropped.is_empty() {
         return changeset;
     }
-    record
-        .facts
-        .network
-        .extend(dropped.iter().map(|change| Denied {
-            wall: "files".to_owned(),
-            what: format!(
-                "{} {} (written in the private copy, left out)",
-                change.operation().word(),
-                change.path()
-            ),
-            count: 1,
-            allow: None,
-        }));
+    let rows = dropped.iter().map(|change| Denied {
+        wall: "files".to_owned(),
+        what: format!(
+            "{} {} (written in the private copy, left out)",
+            change.operation().word(),
+            change.path()
+        ),
+        count: 1,
+        allow: None,
+        at: None,
+    });
+    let written = asked.trusted.written();
+    let rows = rows.map(|row| written.explain(row));
+    record.facts.network.extend(rows);
     Changeset::new(
         changeset.base().clone(),
         kept,

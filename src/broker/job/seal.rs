@@ -140,6 +140,8 @@ fn denial(denied: &Denied) -> Denial {
         wall: denied.wall.clone(),
         what: denied.what.clone(),
         count: denied.count,
+        allow: denied.allow.clone(),
+        at: denied.at.clone(),
     }
 }
 
@@ -183,7 +185,8 @@ pub fn claims_into(claims: &Claims, record: &mut Record) {
             wall: denial.wall.clone(),
             what: denial.what.clone(),
             count: denial.count,
-            allow: None,
+            allow: denial.allow.clone(),
+            at: denial.at.clone(),
         })
         .collect();
     facts.verified = claims

@@ -47,6 +47,21 @@ pub struct Places {
 }
 
 impl Places {
+    /// Those of a policy that nobody wrote.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            keys: HashMap::new(),
+            first: Policy::default().network.at,
+        }
+    }
+
+    /// The place of a key by its dotted path, if it is written.
+    #[must_use]
+    pub fn written(&self, key: &str) -> Option<&Place> {
+        self.keys.get(key)
+    }
+
     /// The place of a key by its dotted path, or of the nearest key around it that is written, or the first line.
     #[must_use]
     pub fn of(&self, key: &str) -> Place {

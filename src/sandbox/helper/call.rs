@@ -164,7 +164,7 @@ impl Call {
         };
         Answer {
             fault: Some(fault),
-            out_of_memory: false,
+            ..Answer::default()
         }
     }
 }

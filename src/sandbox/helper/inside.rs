@@ -54,7 +54,7 @@ pub struct Stand {
 pub(super) struct Inside {
     pub(super) helper: Pid,
     pub(super) shown: Ids,
-    /// One byte comes when the ids are mapped: whether the kernel holds the sum of the memory.
+    /// Two bytes come when the ids are mapped: whether the kernel holds the sum of the memory, and whether audit is read.
     pub(super) go: OwnedFd,
     /// Stage, init, stdin, stdout, stderr, the stand; the door if there is one.
     pub(super) descriptors: Vec<OwnedFd>,
@@ -79,10 +79,13 @@ impl Inside {
         };
         let prepared = become_nobody
             .steps()
-            .and_then(|memory| take_streams(streams).map(|()| memory))
-            .and_then(|memory| read(stand, door.as_ref(), memory));
+            .and_then(|told| take_streams(streams).map(|()| told))
+            .and_then(|[memory, audit]| Ok((read(stand, door.as_ref(), memory)?, audit)));
         match prepared {
-            Ok(stand) => raise(&stand, self.shown, &self.trees, &launcher, init),
+            Ok((stand, audit)) => {
+                let filters = Filters::compile(Ground::Own, audit);
+                raise(&stand, filters, (self.shown, &self.trees), &launcher, init)
+            }
             Err(fault) => {
                 let sentence = fault.sentence();
                 drop(launcher.send(&Report::Fault { sentence }));
@@ -100,11 +103,11 @@ struct Become {
 }
 
 impl Become {
-    /// Whether the kernel holds the sum of the memory.
-    fn steps(self) -> Result<bool, Fault> {
-        let mut memory = [0_u8; 1];
-        let length = rustix::io::read(&self.go, &mut memory).step("wait for the helper")?;
-        if length == 0 {
+    /// What the helper says: whether the kernel holds the sum of the memory, and whether audit is read.
+    fn steps(self) -> Result<[bool; 2], Fault> {
+        let mut told = [0_u8; 2];
+        let length = rustix::io::read(&self.go, &mut told).step("wait for the helper")?;
+        if length != told.len() {
             let gone = io::Error::from(io::ErrorKind::BrokenPipe);
             return Err(Fault::new("wait for the helper", gone));
         }
@@ -119,7 +122,7 @@ impl Become {
             let gone = io::Error::from(io::ErrorKind::BrokenPipe);
             return Err(Fault::new("find the helper", gone));
         }
-        Ok(memory != [0])
+        Ok(told.map(|byte| byte != 0))
     }
 }
 
@@ -165,8 +168,14 @@ fn read(stand: Option<OwnedFd>, door: Option<&OwnedFd>, memory: bool) -> Result<
 }
 
 /// From here on the process is an outer one as at level B.
-fn raise(stand: &Stand, ids: Ids, trees: &[OwnedFd], launcher: &Channel, to_init: Channel) -> i32 {
-    let filters = match Filters::compile(Ground::Own) {
+fn raise(
+    stand: &Stand,
+    filters: Result<Filters, Fault>,
+    (ids, trees): (Ids, &[OwnedFd]),
+    launcher: &Channel,
+    to_init: Channel,
+) -> i32 {
+    let filters = match filters {
         Ok(filters) => filters,
         Err(fault) => {
             let sentence = fault.sentence();

@@ -27,6 +27,7 @@ use self::cgroup::Cgroup;
 use self::inside::Inside;
 use self::lease::Lease;
 use self::request::{Answer, FIXED, Request, Tree};
+use super::audit::{Audit, RefusedCall};
 use super::walls::namespaces::Ids;
 use super::walls::root::{QUIET, READ_ONLY};
 use super::walls::sys::{self, Side};
@@ -51,13 +52,14 @@ pub fn main() -> ExitCode {
     let served = shut_out_the_caller().and_then(|control| {
         let served = serve(&control);
         let answer = match &served {
-            Ok(out_of_memory) => Answer {
+            Ok((out_of_memory, calls)) => Answer {
                 fault: None,
                 out_of_memory: *out_of_memory,
+                calls: calls.clone(),
             },
             Err(fault) => Answer {
                 fault: Some(fault.sentence()),
-                out_of_memory: false,
+                ..Answer::default()
             },
         };
         request::answer(&control, &answer);
@@ -88,8 +90,8 @@ fn shut_out_the_caller() -> Result<OwnedFd, Fault> {
     Ok(control)
 }
 
-/// Serves one request to its end; whether the kernel ended the run because its memory was full.
-fn serve(control: &OwnedFd) -> Result<bool, Fault> {
+/// Serves one request to its end; whether the kernel ended the run because its memory was full, and which calls it refused.
+fn serve(control: &OwnedFd) -> Result<(bool, Vec<RefusedCall>), Fault> {
     let caller = admit(control)?;
     let (request, descriptors) = request::receive(control.as_fd()).step("take the request")?;
     rustix::thread::set_thread_groups(&[]).step("give up the caller's groups")?;
@@ -114,9 +116,10 @@ fn serve(control: &OwnedFd) -> Result<bool, Fault> {
         Some(cgroup) => cgroup.end(),
         None => lease.end_processes(),
     };
-    ran?;
+    let audit = ran?;
     ended.step("end what the run left")?;
-    Ok(out_of_memory)
+    let calls = audit.map_or_else(Vec::new, |audit| audit.refused(lease.id));
+    Ok((out_of_memory, calls))
 }
 
 /// Who asks. The kernel says who made the socket, sudo says who called it: both must be the same, or a caller could hand us
@@ -184,7 +187,7 @@ fn run(
     mut descriptors: Vec<OwnedFd>,
     lease: &Lease,
     cgroup: Option<&Cgroup>,
-) -> Result<(), Fault> {
+) -> Result<Option<Audit>, Fault> {
     let opened = descriptors.split_off(FIXED + usize::from(request.door));
     let trees = clone_trees(&opened, &request.trees)?;
     drop(opened);
@@ -216,7 +219,10 @@ fn run(
         Side::Parent(outer) => outer,
     };
     drop((their_go, descriptors, trees));
-    let started = start(outer, shown, lease.id, cgroup, &go);
+    // Not before the first process is made, which must not have the descriptor.
+    let audit = Audit::listen();
+    let told = [cgroup.is_some_and(|cgroup| cgroup.memory), audit.is_some()];
+    let started = start(outer, shown, lease.id, cgroup, (&go, told));
     drop(go);
     let waited = started.and_then(|()| wait(control, outer));
     if waited.is_err() {
@@ -224,7 +230,7 @@ fn run(
         if let Err(_already_gone) = rustix::process::kill_process(outer, Signal::KILL) {}
     }
     if let Err(_reaped) = rustix::process::waitpid(Some(outer), WaitOptions::empty()) {}
-    waited
+    waited.map(|()| audit)
 }
 
 /// Clones the mounts that the caller's descriptors lead to. It is the descriptor that counts: no name is looked up, so nothing
@@ -303,25 +309,24 @@ fn map_owners(tree: &OwnedFd, shown: Tree, users: &OwnedFd) -> Result<(), Fault>
     }
 }
 
-/// Gives the outer process its ids and its cgroup, and lets it go. What it is told beside is which sums the kernel holds.
+/// Gives the outer process its ids and its cgroup, and lets it go. What it is told beside: whether the kernel holds the sum
+/// of the memory, and whether somebody reads what the audit says.
 fn start(
     outer: Pid,
     shown: Ids,
     leased: u32,
     cgroup: Option<&Cgroup>,
-    go: &OwnedFd,
+    (go, told): (&OwnedFd, [bool; 2]),
 ) -> Result<(), Fault> {
     let number = outer.as_raw_nonzero();
     fs::write(format!("/proc/{number}/setgroups"), "deny")
         .step("give up setgroups in the user namespace")?;
     map(outer, "uid_map", |_| owners::of_run(shown.user, leased))?;
     map(outer, "gid_map", |_| owners::of_run(shown.group, leased))?;
-    let mut memory = false;
     if let Some(cgroup) = cgroup {
         cgroup.add(outer).step("put the run into its cgroup")?;
-        memory = cgroup.memory;
     }
-    rustix::io::write(go, &[u8::from(memory)]).step("start the run")?;
+    rustix::io::write(go, &told.map(u8::from)).step("start the run")?;
     Ok(())
 }
 

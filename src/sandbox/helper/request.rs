@@ -12,6 +12,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::super::audit::RefusedCall;
+
 /// Largest request in bytes; a longer one is refused.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 /// Most descriptors beside a request: what the kernel passes in one packet (`SCM_MAX_FD`, unix(7)).
@@ -57,6 +59,9 @@ pub struct Answer {
     pub fault: Option<String>,
     /// Whether the kernel ended the run because the memory of its cgroup was full.
     pub out_of_memory: bool,
+    /// System calls that were refused, as far as the kernel's audit told.
+    #[serde(default)]
+    pub calls: Vec<RefusedCall>,
 }
 
 /// The build that both sides must be.

@@ -144,6 +144,7 @@ impl Resolver {
             what,
             count,
             allow,
+            at: None,
         };
         let line = |name: &str| format!("network.allow: [{{ host: {name} }}]");
         let mut rows: Vec<Denied> = self

@@ -54,6 +54,7 @@ impl Book {
             what: what.to_owned(),
             count,
             allow: None,
+            at: None,
         };
         let told = self
             .told

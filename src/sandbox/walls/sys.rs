@@ -181,23 +181,36 @@ pub fn landlock_abi() -> u32 {
 /// One instruction of a classic BPF program, as seccomp(2) takes it.
 pub type Instruction = libc::sock_filter;
 
+/// Whether the kernel's audit is told of what a filter refuses. It is always told of what a filter kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// No.
+    Silent,
+    /// Yes (`SECCOMP_FILTER_FLAG_LOG`, seccomp(2)).
+    Told,
+}
+
 /// Installs a seccomp filter.
 ///
 /// # Errors
 /// EACCES without `no_new_privs`, EINVAL for a program that the kernel refuses.
-pub fn install_filter(program: &[Instruction]) -> io::Result<()> {
+pub fn install_filter(program: &[Instruction], audit: Audit) -> io::Result<()> {
     let length = u16::try_from(program.len())
         .map_err(|_too_long| io::Error::from_raw_os_error(libc::E2BIG))?;
     let filter = libc::sock_fprog {
         len: length,
         filter: program.as_ptr().cast_mut(),
     };
+    let flags = match audit {
+        Audit::Silent => 0,
+        Audit::Told => libc::SECCOMP_FILTER_FLAG_LOG,
+    };
     // SAFETY: `filter` points to `len` instructions that outlive the call; the kernel only reads and checks them.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            0,
+            flags,
             &raw const filter,
         )
     };

@@ -5,7 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use tagout::sandbox::audit::Audit;
+
 use super::{Left, Place, levels};
+use crate::elevation;
 
 /// Runs this at every level for every user in a workspace that `prepare` made.
 fn everywhere(
@@ -260,16 +263,46 @@ fn nothing_known_to_be_refused_is_not_nothing_refused() {
                 rows.iter().any(|row| {
                     row["what"].as_str().unwrap().contains(what)
                         && row["allow"].as_str().unwrap_or("").contains(allow)
+                        && row["at"].is_string()
                 })
             };
             assert!(
                 named("resolve api.example.com", "host: api.example.com"),
                 "{who}"
             );
+            assert!(
+                left.errors.contains("would be allowed by network.allow"),
+                "{who}"
+            );
             if level == "c" {
-                assert!(named("write .github/w", "filesystem.read-only"), "{who}");
+                let without = "filesystem.read-only: [\".git\"]";
+                assert!(named("write .github/w", without), "{who}");
             }
         }
+    }
+}
+
+#[test]
+fn refused_calls_are_known_where_the_kernels_audit_can_be_read() {
+    if !elevation::is_here() || Audit::listen().is_none() {
+        println!("left out: only root outside of a container reads the kernel's audit");
+        return;
+    }
+    for place in Place::of_each_user() {
+        let script = "unshare -U true; unshare -n true; chroot / true; true";
+        let left = place.under("a", "version: 1\n", &["sh", "-c", script]);
+        let who = format!("{}: {left:?}", place.who());
+        let count = |what: &str| {
+            let rows = left.report["denied"].as_array().unwrap().iter();
+            let mut rows = rows.filter(|row| row["wall"] == "syscalls" && row["what"] == what);
+            rows.next().map(|row| row["count"].as_u64().unwrap())
+        };
+        assert_eq!(count("call unshare"), Some(2), "{who}");
+        assert_eq!(count("call chroot"), Some(1), "{who}");
+        // Every program of a newer libc tries this one, which does not exist inside.
+        assert_eq!(count("call clone3"), None, "{who}");
+        let left = place.under("b", "version: 1\n", &["sh", "-c", script]);
+        assert!(left.report["denied"].is_null(), "{left:?}");
     }
 }
 

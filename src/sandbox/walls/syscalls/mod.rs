@@ -31,23 +31,35 @@ pub enum Ground {
     Shared,
 }
 
-/// The two programs, made before anything is restricted so that nothing can fail half-way.
+/// The programs, made before anything is restricted so that nothing can fail half-way.
 #[derive(Debug)]
 pub struct Filters {
     refusing: BpfProgram,
     first: Vec<sys::Instruction>,
+    /// The calls that are refused whatever their arguments, once more: of filters that say the same the last one counts, and
+    /// what it refuses is told to the kernel's audit. ENOSYS is not: every program of a newer libc meets that.
+    told: Option<Vec<sys::Instruction>>,
 }
 
 impl Filters {
-    /// Compiles them. Where the network is shared, `notify::program` comes on top.
+    /// Compiles them. Where the network is shared, `notify::program` comes on top. `audited`: whether somebody reads what the
+    /// kernel's audit says of refusals.
     ///
     /// # Errors
     /// A row that cannot be compiled, which is a bug of ours.
-    pub fn compile(ground: Ground) -> Result<Self, Fault> {
+    pub fn compile(ground: Ground, audited: bool) -> Result<Self, Fault> {
         let held = |row: &Row| row.scope == Scope::Everywhere || ground == Ground::Shared;
         let mut refused = table::refused();
         refused.retain(held);
-        Self::of(&refused, &table::unknown())
+        let mut filters = Self::of(&refused, &table::unknown())?;
+        if audited {
+            let always = refused.iter().filter(|row| row.tests.is_empty());
+            let always: Result<BTreeMap<u32, Answer>, Fault> = always
+                .map(|row| Ok((number(row.number)?, Answer::Error(libc::EPERM))))
+                .collect();
+            filters.told = Some(tree::program(ARCHITECTURE.0, &always?, Answer::Allow)?);
+        }
+        Ok(filters)
     }
 
     /// Compiles the rows that answer EPERM and those that answer ENOSYS.
@@ -70,6 +82,7 @@ impl Filters {
         Ok(Self {
             refusing: filter.try_into().map_err(bug)?,
             first: tree::program(ARCHITECTURE.0, &plain, Answer::Allow)?,
+            told: None,
         })
     }
 
@@ -78,9 +91,26 @@ impl Filters {
     /// # Errors
     /// What seccomp(2) says.
     pub fn install(&self) -> Result<(), Fault> {
-        seccompiler::apply_filter(&self.refusing)
-            .map_err(|error| Fault::new("filter system calls", std::io::Error::other(error)))?;
-        sys::install_filter(&self.first).map_err(|error| Fault::new("filter system calls", error))
+        let lost = |error| Fault::new("filter system calls", error);
+        let Some(told) = &self.told else {
+            seccompiler::apply_filter(&self.refusing)
+                .map_err(|error| lost(std::io::Error::other(error)))?;
+            return sys::install_filter(&self.first, sys::Audit::Silent).map_err(lost);
+        };
+        let refusing: Vec<sys::Instruction> = self
+            .refusing
+            .iter()
+            .map(|one| sys::Instruction {
+                code: one.code,
+                jt: one.jt,
+                jf: one.jf,
+                k: one.k,
+            })
+            .collect();
+        sys::install_filter(&refusing, sys::Audit::Told)
+            .and_then(|()| sys::install_filter(&self.first, sys::Audit::Silent))
+            .and_then(|()| sys::install_filter(told, sys::Audit::Told))
+            .map_err(lost)
     }
 }
 
@@ -135,7 +165,7 @@ pub fn confine_doorkeeper() -> Result<(), Fault> {
         .map(|call| Ok((number(*call)?, Answer::Allow)))
         .collect();
     let program = tree::program(ARCHITECTURE.0, &allowed?, Answer::Kill)?;
-    sys::install_filter(&program)
+    sys::install_filter(&program, sys::Audit::Silent)
         .map_err(|error| Fault::new("confine the keeper of the door", error))
 }
 

@@ -147,8 +147,8 @@ fn every_row_refuses_what_no_other_row_does() {
 
 #[test]
 fn rows_of_a_shared_ground_are_not_held_on_an_own_one() {
-    let own = Filters::compile(Ground::Own).unwrap();
-    let shared = Filters::compile(Ground::Shared).unwrap();
+    let own = Filters::compile(Ground::Own, false).unwrap();
+    let shared = Filters::compile(Ground::Shared, false).unwrap();
     for row in table::refused()
         .iter()
         .filter(|row| row.scope == Scope::Shared)
@@ -170,7 +170,7 @@ fn rows_of_a_shared_ground_are_not_held_on_an_own_one() {
 
 #[test]
 fn another_architecture_and_x32_end_the_process() {
-    let filters = Filters::compile(Ground::Own).unwrap();
+    let filters = Filters::compile(Ground::Own, false).unwrap();
     let call = Call {
         architecture: ARCHITECTURE.0,
         number: number(libc::SYS_getpid).unwrap(),
