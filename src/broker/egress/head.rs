@@ -61,6 +61,7 @@ pub(super) struct Head<'a> {
     pub(super) method: &'a str,
     pub(super) target: &'a str,
     pub(super) framing: Framing,
+    /// Empty only where HTTP/1.0 asks for a tunnel: then the target alone tells.
     pub(super) host: &'a str,
     pub(super) proxy_authorization: Option<&'a str>,
 }
@@ -98,7 +99,7 @@ fn find(bytes: &[u8], wanted: u8, from: usize) -> Option<usize> {
 /// Reads a whole head, its empty line included.
 pub(super) fn read(head: &[u8]) -> Result<Head<'_>, Violation> {
     let mut lines = lines(head);
-    let (method, target) = request_line(lines.next().unwrap_or_default())?;
+    let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
     let (mut length, mut chunked, mut host, mut count) = (None, false, None, 0_usize);
     let mut proxy_authorization = None;
     for line in lines {
@@ -137,11 +138,16 @@ pub(super) fn read(head: &[u8]) -> Result<Head<'_>, Violation> {
         (None, true) => Framing::Chunked,
         (Some(_), true) => return Err(FRAMING),
     };
+    let host = match host {
+        // Python's http.client before 3.12 asks for tunnels like this; HTTP/1.0 knows no Host.
+        None if method == "CONNECT" && version == "HTTP/1.0" => "",
+        named => named.filter(|host| !host.is_empty()).ok_or(HOST)?,
+    };
     Ok(Head {
         method,
         target,
         framing,
-        host: host.filter(|host| !host.is_empty()).ok_or(HOST)?,
+        host,
         proxy_authorization,
     })
 }
@@ -179,7 +185,7 @@ fn is_lookalike(name: &str) -> bool {
     }
 }
 
-fn request_line(line: &[u8]) -> Result<(&str, &str), Violation> {
+fn request_line(line: &[u8]) -> Result<(&str, &str, &str), Violation> {
     let line = std::str::from_utf8(line).or(Err(REQUEST_LINE))?;
     let mut words = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -200,7 +206,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str), Violation> {
     {
         return Err(REQUEST_LINE);
     }
-    Ok((method, target))
+    Ok((method, target, version))
 }
 
 fn header_line(line: &[u8]) -> Result<(&str, &[u8]), Violation> {
@@ -270,6 +276,21 @@ mod tests {
             framing(&head("transfer-encoding: Chunked\r\n")),
             Ok(Framing::Chunked)
         );
+    }
+
+    #[test]
+    fn only_a_tunnel_of_http_1_0_needs_no_host() {
+        assert_eq!(
+            framing("CONNECT a.example:443 HTTP/1.0\r\n\r\n"),
+            Ok(Framing::None)
+        );
+        for head in [
+            "CONNECT a.example:443 HTTP/1.1\r\n\r\n",
+            "CONNECT a.example:443 HTTP/1.0\r\nHost:\r\n\r\n",
+            "GET http://a.example/ HTTP/1.0\r\n\r\n",
+        ] {
+            assert_eq!(framing(head), Err(HOST.code), "{head:?}");
+        }
     }
 
     #[test]

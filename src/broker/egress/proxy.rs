@@ -159,6 +159,9 @@ fn read_connect(road: &Road, head: &[u8]) -> Connect {
         return Connect::NoPassword;
     }
     let target = target::authority(head.target, 0).filter(|bound| bound.port != 0);
+    if let (Some(target), "") = (&target, head.host) {
+        return Connect::To(target.clone());
+    }
     let header = target::authority(head.host, target.as_ref().map_or(443, |bound| bound.port));
     match (target, header) {
         (Some(target), Some(header)) if target.host == header.host => Connect::To(target),
