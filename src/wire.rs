@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,12 @@ pub enum Network {
         /// The explicit proxy's URL with the run's password, if there is one (level C sets proxy variables).
         proxy: Option<String>,
     },
+}
+
+/// Where the egress leaves the same certificates as Java reads them: beside the bundle.
+#[must_use]
+pub fn java_store(ca_bundle: &Path) -> PathBuf {
+    ca_bundle.with_extension("jks")
 }
 
 /// Largest `Handover` message in bytes; a longer one is an error.

@@ -26,4 +26,5 @@ pub mod shared;
 pub mod stage;
 pub mod supervisor;
 pub mod sweep;
+mod trust;
 pub mod walls;

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::helper::inside;
 use super::protect::Protected;
+use super::trust;
 use super::walls::Fault;
 use super::walls::files::{Grant, Rule};
 use super::walls::namespaces::Ids;
 use super::walls::root::{Item, Root, Shown};
 use super::walls::sys;
-use crate::wire::{Network, Plan, Wall, Workspace};
+use crate::wire::{Network, Plan, Wall, Workspace, java_store};
 
 /// The address on which our own resolver answers inside.
 pub const RESOLVER: &str = "198.18.0.1";
@@ -101,6 +102,7 @@ pub(super) const ETC: &[&str] = &[
     "java-21-openjdk",
     "java-25-openjdk",
     "maven/m2.conf",
+    "maven/toolchains.xml",
     "maven/logging",
     "perl",
     "python3.11",
@@ -402,10 +404,16 @@ fn mask(
 
 /// Shows the bundle by a path of ours and over the system's own, so that programs that read no variable find it.
 fn certificates(items: &mut Vec<Item>, plan: &Plan) {
-    let Network::Egress { ca_bundle, .. } = &plan.network else {
+    let Some([ca_bundle, store]) = &trust::on_host(plan) else {
         return;
     };
-    items.push(bind(ca_bundle, Path::new(CA_BUNDLE), Shown::ReadOnly));
+    let inside = Path::new(CA_BUNDLE);
+    items.push(bind(ca_bundle, inside, Shown::ReadOnly));
+    items.push(bind(store, &java_store(inside), Shown::ReadOnly));
+    items.extend(trust::files(inside).map(|(path, text)| Item::File {
+        target: Path::new(HOME).join(path),
+        content: text.into_bytes(),
+    }));
     for path in BUNDLES.iter().map(Path::new).filter(|path| path.is_file()) {
         // The path may be a link into a folder that is shown as it is: then the file behind it is covered.
         let behind = std::fs::canonicalize(path).unwrap_or_else(|_gone| path.to_path_buf());
@@ -439,24 +447,6 @@ fn rules(plan: &Plan, folder: &Path, root_uid: bool) -> Vec<Rule> {
     rules
 }
 
-/// Variables by which programs with roots of their own are told of the bundle.
-const CA_VARIABLES: &[&str] = &[
-    "SSL_CERT_FILE",
-    "GIT_SSL_CAINFO",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "PIP_CERT",
-    "NODE_EXTRA_CA_CERTS",
-    "npm_config_cafile",
-    "CARGO_HTTP_CAINFO",
-    "PERL_LWP_SSL_CA_FILE",
-    "DENO_CERT",
-    "AWS_CA_BUNDLE",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "NIX_SSL_CERT_FILE",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-];
-
 /// The allowlist, and what the walls themselves set. `bundle` is where the system's roots and the run's CA are seen.
 pub(super) fn environment(
     plan: &Plan,
@@ -471,15 +461,11 @@ pub(super) fn environment(
     let mut set = |name: &str, value: String| {
         all.insert(name.to_owned(), value);
     };
-    if let Some(bundle) = bundle {
-        for name in CA_VARIABLES {
-            set(name, text(bundle));
-        }
-    }
     set("PATH", path.join(":"));
     set("HOME", text(home));
     set("TMPDIR", text(temporary));
     set("PWD", text(folder));
+    trust::variables(&mut all, plan, home, bundle);
     all
 }
 

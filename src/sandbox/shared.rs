@@ -9,6 +9,7 @@ use super::copy::Copied;
 use super::git;
 use super::protect::{self, Protected};
 use super::scene::{self, ETC, SYSTEM};
+use super::trust;
 use super::walls::files::{Grant, Rule};
 use super::walls::namespaces::Ids;
 use super::walls::{Fault, Step};
@@ -52,6 +53,33 @@ const DEVICES: &[&str] = &[
     "/dev/pts",
 ];
 
+/// Maven ends where this file is there and cannot be read; at the other levels it is not there.
+const MAVEN_SETTINGS: &str = "/etc/maven/settings.xml";
+
+/// Whether settings of Maven's name no account: nothing of `servers`, and no password of a proxy. Comments do not count.
+fn hides_nothing(text: &str) -> bool {
+    let mut rest = text;
+    let mut bare = String::new();
+    while let Some((before, after)) = rest.split_once("<!--") {
+        bare.push_str(before);
+        rest = after.split_once("-->").map_or("", |(_, after)| after);
+    }
+    bare.push_str(rest);
+    let bare = bare.to_ascii_lowercase();
+    ![
+        "<server>",
+        "<server ",
+        "password",
+        "passphrase",
+        "privatekey",
+        "<!entity",
+        "<![cdata[",
+        "@",
+    ]
+    .iter()
+    .any(|word| bare.contains(word))
+}
+
 impl Shared {
     /// Makes the private folders and the copy.
     ///
@@ -72,12 +100,8 @@ impl Shared {
         for folder in [&home, &temporary] {
             std::fs::create_dir(folder).step("make a private folder")?;
         }
-        for (path, text) in &plan.home {
-            let path = home.join(path);
-            std::fs::create_dir_all(path.parent().unwrap_or(&home))
-                .and_then(|()| std::fs::write(&path, text))
-                .step("put a file into the private home")?;
-        }
+        let bundle = trust::on_host(plan).map(|[bundle, _]| bundle);
+        furnish(&home, plan, bundle.as_deref())?;
         let mut objects = None;
         let (folder, back) = match &plan.workspace {
             Workspace::InPlace { path } | Workspace::Copy { path } => {
@@ -111,10 +135,7 @@ impl Shared {
             path,
             grant: Grant::Read,
         }));
-        let bundle = match &plan.network {
-            Network::Egress { ca_bundle, .. } => Some(ca_bundle.as_path()),
-            Network::None => None,
-        };
+        let bundle = bundle.as_deref();
         let mut environment = scene::environment(plan, &home, &temporary, &folder, bundle);
         variables(&mut environment, plan);
         Ok(Self {
@@ -157,6 +178,22 @@ impl Shared {
             .map(|path| row(format!("write back {}", path.display()), None));
         Ok(refused.chain(lost).collect())
     }
+}
+
+/// Puts what the plan and the table of certificates say into the private HOME.
+fn furnish(home: &Path, plan: &Plan, bundle: Option<&Path>) -> Result<(), Fault> {
+    let ours = bundle.into_iter().flat_map(trust::files);
+    let planned = plan
+        .home
+        .iter()
+        .map(|(path, text)| (PathBuf::from(path), text.clone()));
+    for (path, text) in planned.chain(ours) {
+        let path = home.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(home))
+            .and_then(|()| std::fs::write(&path, text))
+            .step("put a file into the private home")?;
+    }
+    Ok(())
 }
 
 /// Landlock cannot take a path out of a folder that it grants: where the workspace lies in one, its protected paths would
@@ -208,8 +245,11 @@ fn rules(plan: &Plan, private: &[PathBuf]) -> Vec<Rule> {
     );
     rules.push(rule(Path::new("/dev/shm"), Grant::Write));
     rules.push(rule(Path::new("/proc"), Grant::Look));
-    if let Network::Egress { ca_bundle, .. } = &plan.network {
-        rules.push(rule(ca_bundle, Grant::Look));
+    if std::fs::read_to_string(MAVEN_SETTINGS).is_ok_and(|text| hides_nothing(&text)) {
+        rules.push(rule(Path::new(MAVEN_SETTINGS), Grant::Look));
+    }
+    for path in trust::on_host(plan).iter().flatten() {
+        rules.push(rule(path, Grant::Look));
     }
     rules
 }
@@ -277,4 +317,24 @@ pub fn bare_claims(at_c: &BTreeMap<String, Wall>) -> BTreeMap<String, Wall> {
             (name.clone(), wall)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hides_nothing;
+
+    #[test]
+    fn settings_with_an_account_are_not_shown() {
+        assert!(hides_nothing(
+            "<settings><!-- <server><password>x</password></server> --><servers></servers><mirrors/></settings>"
+        ));
+        for hiding in [
+            "<settings><servers><server><id>a</id></server></servers></settings>",
+            "<settings><proxy><password>x</password></proxy></settings>",
+            "<settings><mirror><url>https://u:p@m.example/</url></mirror></settings>",
+            "<!-- a --><server><!-- --></server>",
+        ] {
+            assert!(!hides_nothing(hiding), "{hiding}");
+        }
+    }
 }

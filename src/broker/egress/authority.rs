@@ -68,6 +68,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The CA itself.
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        self.issuer.der()
+    }
+
     /// How to answer TLS under this name; made once and kept.
     pub(super) fn leaf(&self, name: &str) -> Result<Arc<ServerConfig>, EgressError> {
         if let Some(leaf) = self.lock().by_name.get(name) {

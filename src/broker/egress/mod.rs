@@ -20,6 +20,7 @@ mod hello;
 #[doc(hidden)]
 pub mod hostile;
 mod intake;
+mod keystore;
 mod lockdown;
 pub mod log;
 mod log_writer;

@@ -1,15 +1,20 @@
 //! Whom the egress believes upstream: the system's roots and whatever the caller's `SSL_CERT_FILE` adds.
 //! An extra root must never replace the system's, and an unreadable one is an error, not fewer roots.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use super::error::EgressError;
+use super::keystore;
+use crate::wire::java_store;
 
 /// Where distributions keep their roots as one file; read instead of a folder of links, which takes ten times as long.
 const BUNDLES: [&str; 6] = [
@@ -56,18 +61,46 @@ pub(super) fn store(roots: &[CertificateDer<'static>]) -> RootCertStore {
     store
 }
 
-/// Writes the bundle that is shown inside: the system's roots and the run's CA.
-pub(super) fn write_bundle(path: &Path, ca: &str) -> Result<(), EgressError> {
-    let system = BUNDLES.iter().find_map(|bundle| fs::read(bundle).ok());
-    let mut bundle = system.unwrap_or_default();
-    bundle.push(b'\n');
-    bundle.extend_from_slice(ca.as_bytes());
+/// Writes what is shown inside, one file of PEM and beside it one for Java: all that is believed upstream, for hosts that
+/// are tunnelled to, and the run's CA.
+pub(super) fn write_bundle(
+    path: &Path,
+    roots: &[CertificateDer<'static>],
+    ca: &CertificateDer<'_>,
+) -> Result<(), EgressError> {
+    // One that cannot be read would cost Java all the others.
+    let mut readable = RootCertStore::empty();
+    let mut all: Vec<&[u8]> = roots
+        .iter()
+        .filter(|root| readable.add((*root).clone()).is_ok())
+        .map(AsRef::as_ref)
+        .collect();
+    all.push(ca);
+    write(path, pem(&all).as_bytes())?;
+    write(&java_store(path), &keystore::jks(&all, SystemTime::now()))
+}
+
+fn pem(certificates: &[&[u8]]) -> String {
+    const LINE_BYTES: usize = 48;
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in certificate.chunks(LINE_BYTES) {
+            STANDARD.encode_string(line, &mut text);
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), EgressError> {
     File::options()
         .write(true)
         .create_new(true)
         .mode(0o644)
         .open(path)
-        .and_then(|mut file| file.write_all(&bundle))
+        .and_then(|mut file| file.write_all(bytes))
         .map_err(|cause| EgressError::File {
             path: path.to_owned(),
             cause,

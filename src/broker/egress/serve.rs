@@ -104,7 +104,7 @@ fn make(setup: EgressSetup, log: Arc<Log>) -> Result<Made, EgressError> {
         .or(Err(EgressError::Message("TLS cannot be set up")))?;
     let authority = Authority::new(provider)?;
     let ca = authority.pem();
-    roots::write_bundle(&open.ca_bundle, &ca)?;
+    roots::write_bundle(&open.ca_bundle, &roots, authority.certificate())?;
     let model = open
         .model
         .as_ref()
