@@ -312,6 +312,9 @@ pub struct DoctorArgs {
     /// The policy to hold against this host
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Instead, try each installed tool against a server on loopback, through walls and egress
+    #[arg(long, conflicts_with = "policy")]
+    pub tools: bool,
     /// Print one JSON object on stdout
     #[arg(long)]
     pub json: bool,

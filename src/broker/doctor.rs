@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+mod table;
 mod target;
+mod tools;
 mod words;
 
 use target::{Escapes, Target};
@@ -36,6 +38,9 @@ const PROBE_WALL_TIME_MS: u64 = 10_000;
 /// an attack of ours gets through a wall that should stand.
 #[must_use]
 pub fn command(args: &DoctorArgs) -> Outcome {
+    if args.tools {
+        return tools::command(args.json);
+    }
     let policy = match args.policy.as_deref().map(policies::load) {
         None => Policy::default(),
         Some(Ok(policy)) => policy,

@@ -7,6 +7,7 @@ mod bundle;
 mod changes;
 mod check;
 mod demo;
+mod doctor_tools;
 mod documents;
 mod egress;
 mod elevation;

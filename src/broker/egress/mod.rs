@@ -27,6 +27,7 @@ mod log_writer;
 mod model_exchange;
 mod model_gate;
 pub mod model_traffic;
+pub mod origin;
 pub mod process;
 mod proxy;
 mod refusal;
