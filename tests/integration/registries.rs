@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "what fails here fails the test, and the place tells what it was"
 )]
 
@@ -18,13 +19,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Whether a program is there; a skip is printed, and fails where everything must run.
-#[expect(
-    clippy::print_stdout,
-    reason = "a skip is told to whoever reads the output"
-)]
 fn has(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
+        .env("PATH", path())
         .output()
         .unwrap()
         .status
@@ -32,13 +30,22 @@ fn has(program: &str) -> bool {
     if !found {
         println!("skipped: {program} is not installed");
         assert!(
-            std::env::var_os("TAGOUT_TEST_ALL").is_none()
-                || !["cargo", "npm", "pip"].contains(&program),
+            std::env::var_os("TAGOUT_TEST_ALL").is_none() || program == "dotnet",
             "{program} is missing"
         );
     }
     found
 }
+
+/// Programs that the tests brought stand first.
+fn path() -> String {
+    let tools = Path::new(TOOLS);
+    let brought = [tools.join("npm/node_modules/.bin"), tools.join("venv/bin")];
+    let brought = brought.map(|folder| folder.display().to_string());
+    format!("{}:{}", brought.join(":"), std::env::var("PATH").unwrap())
+}
+
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools");
 
 /// `tagout sandbox` in a repository, with a home of the test's own; toolchains are found by their own variables.
 fn sandbox(level: &str, home: &Path, repository: &Path, tools: &str, script: &str) -> Output {
@@ -50,7 +57,8 @@ fn sandbox(level: &str, home: &Path, repository: &Path, tools: &str, script: &st
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagout"));
     command
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("PATH", path())
+        .env("RUNNER_TOOL_CACHE", TOOLS)
         .env("HOME", home)
         .current_dir(repository)
         .args(["sandbox", "--level", level, "--policy"])
@@ -71,6 +79,23 @@ fn sandbox(level: &str, home: &Path, repository: &Path, tools: &str, script: &st
     command.args(["--", "sh", "-c", script]).output().unwrap()
 }
 
+/// Files of tools that would read them in the folder where they stand, or not at all.
+const LURES: [(&str, &str); 7] = [
+    (
+        "pnpm-workspace.yaml",
+        "packages: [.]\nregistry: https://evil.example.com/\n",
+    ),
+    (
+        "Gemfile",
+        "source 'https://evil.example.com'\nsystem('./run.sh')\n",
+    ),
+    (".gemrc", ":sources:\n- https://evil.example.com/\n"),
+    ("go.mod", "module evil\ntoolchain evil\n"),
+    ("go.env", "GOPROXY=https://evil.example.com\n"),
+    ("apt.conf", "Dir::Etc::sourcelist \"./evil.list\";\n"),
+    ("evil.list", "deb https://evil.example.com/ a b\n"),
+];
+
 /// A repository that sets whatever a tool reads from a project: another registry, another program to run.
 fn hostile(folder: &Path, marker: &Path) {
     let write = |name: &str, text: &str| {
@@ -78,6 +103,9 @@ fn hostile(folder: &Path, marker: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
+    for (name, text) in LURES {
+        write(name, text);
+    }
     let run = format!("#!/bin/sh\ntouch {}\n", marker.display());
     write("run.sh", &run);
     write("toolchain/bin/cargo", &run);
@@ -139,6 +167,7 @@ fn hostile(folder: &Path, marker: &Path) {
 fn believed(folder: &Path, program: &str, args: &[&str]) -> bool {
     let output = Command::new(program)
         .args(args)
+        .env("PATH", path())
         .current_dir(folder)
         .output()
         .unwrap();
@@ -152,11 +181,18 @@ fn repository_has_no_say_in_what_is_asked() {
     let repository = tempfile::tempdir().unwrap();
     let marker = home.path().join("ran");
     hostile(repository.path(), &marker);
-    if has("npm") {
-        assert!(
-            believed(repository.path(), "npm", &["config", "get", "registry"]),
-            "the control"
-        );
+    for program in ["npm", "pnpm"] {
+        if has(program) {
+            assert!(
+                believed(repository.path(), program, &["config", "get", "registry"]),
+                "the control of {program}"
+            );
+        }
+    }
+    if has("yarn") {
+        believed(repository.path(), "yarn", &["--version"]);
+        assert!(marker.exists(), "the control of yarn");
+        fs::remove_file(&marker).unwrap();
     }
     if has("cargo") {
         // rustup runs the repository's own program here.
@@ -172,12 +208,13 @@ fn repository_has_no_say_in_what_is_asked() {
         }
     }
     for tool in [
-        "cargo", "npm", "pip", "yarn", "pnpm", "uv", "go", "maven", "rubygems", "nuget",
+        "cargo", "npm", "pip", "yarn", "pnpm", "uv", "go", "maven", "rubygems", "nuget", "apt",
     ] {
         let program = match tool {
             "maven" => "mvn",
             "rubygems" => "gem",
             "nuget" => "dotnet",
+            "apt" => "apt-get",
             other => other,
         };
         if !has(program) {
@@ -186,6 +223,13 @@ fn repository_has_no_say_in_what_is_asked() {
         for level in LEVELS {
             let output = sandbox(level, home.path(), repository.path(), tool, "true");
             let told = text(&output.stderr);
+            if tool == "apt" && told.contains("registry-unfit") && told.contains("it is not https")
+            {
+                // What distributions come with; its own case below has another.
+                assert_eq!(output.status.code(), Some(125), "{level} {tool}: {told}");
+                assert!(!told.contains("evil"), "{level} {tool}: {told}");
+                continue;
+            }
             assert_eq!(output.status.code(), Some(0), "{level} {tool}: {told}");
             assert!(
                 told.contains(&format!("tagout: registries: {tool} reads ")),
@@ -318,4 +362,208 @@ fn configuration_in_the_repository_is_not_taken_even_where_a_variable_names_it()
     let link = home.path().join("link.npmrc");
     std::os::unix::fs::symlink(repository.path().join("evil.npmrc"), &link).unwrap();
     assert!(!ask(&link).contains("evil"));
+}
+
+/// What the user configured for each tool, what it is heard to read, and how the tool inside says that it reads the same.
+const MIRRORS: [(&str, &str, &str, &str, &str); 8] = [
+    (
+        "yarn",
+        "yarn",
+        ".yarnrc",
+        "registry \"https://mirror.internal:8443/npm/\"\n",
+        "yarn config get registry",
+    ),
+    (
+        "pnpm",
+        "pnpm",
+        ".config/pnpm/rc",
+        "registry=https://mirror.internal:8443/npm/\n",
+        "pnpm config list | grep ^registry",
+    ),
+    (
+        "uv",
+        "uv",
+        ".config/uv/uv.toml",
+        "index-url = \"https://u:canary@mirror.internal:8443/simple\"\n",
+        "echo x > $TMPDIR/r.in; uv pip compile --no-cache --offline -v $TMPDIR/r.in; cat ~/.config/uv/uv.toml",
+    ),
+    (
+        "go",
+        "go",
+        ".config/go/env",
+        "GOPROXY=https://mirror.internal:8443/go\nGOSUMDB=off\n",
+        "go env GOPROXY GOSUMDB",
+    ),
+    (
+        "maven",
+        "mvn",
+        ".m2/settings.xml",
+        "<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>https://mirror.internal:8443/m2</url></mirror></mirrors></settings>",
+        "cd $TMPDIR; printf '<project><modelVersion>4.0.0</modelVersion><parent><groupId>a</groupId><artifactId>b</artifactId><version>1</version></parent><artifactId>a</artifactId></project>' > pom.xml; mvn -B -e validate",
+    ),
+    (
+        "rubygems",
+        "gem",
+        ".gemrc",
+        ":sources:\n- https://mirror.internal:8443/gems/\n",
+        "gem sources --list",
+    ),
+    (
+        "cargo",
+        "cargo",
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"m\"\n[source.m]\nregistry = \"sparse+https://mirror.internal:8443/crates/\"\n",
+        "cat ~/.cargo/config.toml",
+    ),
+    (
+        "pip",
+        "pip",
+        ".config/pip/pip.conf",
+        "[global]\nindex-url = https://u:canary@mirror.internal:8443/simple\n",
+        "pip config list",
+    ),
+];
+
+#[test]
+fn mirror_of_each_tool_is_heard_and_used_inside() {
+    for (tool, program, file, configuration, ask) in MIRRORS {
+        if !has(program) {
+            continue;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let repository = tempfile::tempdir().unwrap();
+        let file = home.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, configuration).unwrap();
+        for level in LEVELS {
+            let output = sandbox(level, home.path(), repository.path(), tool, ask);
+            let (out, told) = (text(&output.stdout), text(&output.stderr));
+            let heard = format!("tagout: registries: {tool} reads mirror.internal:8443");
+            let line = told.lines().find(|line| line.starts_with(&heard));
+            assert!(line.is_some(), "{level} {tool}: {told}");
+            let all = format!("{out}{}", told.replace(&heard, ""));
+            assert!(
+                all.contains("https://mirror.internal:8443/"),
+                "{level} {tool}: the tool inside uses it too: {all}"
+            );
+            assert!(!all.contains("canary"), "{level} {tool}: {all}");
+        }
+    }
+}
+
+/// The later line of Yarn asks for its registry by another name; its own release stands in `target/test-tools`.
+#[test]
+fn later_yarn_is_asked_too() {
+    let program = Path::new(TOOLS).join("berry/node_modules/@yarnpkg/cli-dist/bin/yarn.js");
+    if !program.is_file() {
+        println!("skipped: @yarnpkg/cli-dist is not in target/test-tools");
+        assert!(
+            std::env::var_os("TAGOUT_TEST_ALL").is_none(),
+            "it is missing"
+        );
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let repository = tempfile::tempdir().unwrap();
+    let marker = home.path().join("ran");
+    hostile(repository.path(), &marker);
+    let yarn = home.path().join("bin/yarn");
+    fs::create_dir(home.path().join("bin")).unwrap();
+    let script = format!("#!/bin/sh\nexec node {} \"$@\"\n", program.display());
+    fs::write(&yarn, script).unwrap();
+    fs::set_permissions(&yarn, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(
+        home.path().join(".yarnrc.yml"),
+        "npmRegistryServer: \"https://mirror.internal:8443/npm\"\n",
+    )
+    .unwrap();
+    for level in LEVELS {
+        let policy = home.path().join("policy.yml");
+        let allow = "[{host: mirror.internal, ports: [8443], private: true, paths: [/none]}]";
+        fs::write(
+            &policy,
+            format!("version: 1\nnetwork:\n  allow: {allow}\n  registries: [yarn]\n"),
+        )
+        .unwrap();
+        // A home of Bun's stands for one of Yarn's, which has none.
+        let output = Command::new(env!("CARGO_BIN_EXE_tagout"))
+            .env_clear()
+            .env(
+                "PATH",
+                format!("{}:{}", home.path().join("bin").display(), path()),
+            )
+            .env("RUNNER_TOOL_CACHE", TOOLS)
+            .env("BUN_INSTALL", home.path())
+            .env("HOME", home.path())
+            .current_dir(repository.path())
+            .args(["sandbox", "--copy", "--level", level, "--policy"])
+            .arg(&policy)
+            .args([
+                "--",
+                "sh",
+                "-c",
+                "cd ~ && yarn config get npmRegistryServer",
+            ])
+            .output()
+            .unwrap();
+        let (out, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            told.contains("tagout: registries: yarn reads mirror.internal:8443"),
+            "{level}: {told}"
+        );
+        assert!(
+            out.contains("https://mirror.internal:8443/npm"),
+            "{level}: {out} {told}"
+        );
+        assert!(
+            !told.contains("evil") && !marker.exists(),
+            "{level}: {told}"
+        );
+    }
+}
+
+#[test]
+fn sources_of_apt_over_https_are_heard_with_their_passwords_left_out() {
+    // The system's sources are replaced in a mount namespace of the test's own.
+    if !rustix::process::geteuid().is_root() || !has("apt-get") {
+        println!("skipped: only root can show this program other sources");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let repository = tempfile::tempdir().unwrap();
+    let sources = folder.path().join("sources");
+    fs::create_dir(&sources).unwrap();
+    fs::write(
+        sources.join("a.list"),
+        "deb https://u:canary@deb.example.com/debian stable main\ndeb https://flat.example.com/x ./\n",
+    )
+    .unwrap();
+    let policy = folder.path().join("policy.yml");
+    fs::write(&policy, "version: 1\nnetwork: {registries: [apt]}\n").unwrap();
+    for level in LEVELS {
+        let script = format!(
+            "mount --bind {0} /etc/apt/sources.list.d && {{ [ ! -f /etc/apt/sources.list ] || mount --bind /dev/null /etc/apt/sources.list; }} && \
+             exec {1} sandbox --level {level} --policy {2} -- true",
+            sources.display(),
+            env!("CARGO_BIN_EXE_tagout"),
+            policy.display()
+        );
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", folder.path())
+            .current_dir(repository.path())
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{level}: {told}");
+        let line = told
+            .lines()
+            .find(|line| line.starts_with("tagout: registries: apt reads "))
+            .unwrap_or_else(|| panic!("{level}: {told}"));
+        let hosts = ["deb.example.com", "flat.example.com"];
+        assert!(hosts.iter().all(|host| line.contains(host)), "{line}");
+        assert!(!told.contains("canary"), "{level}: {told}");
+    }
 }

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Largest file of configuration that is shown to a tool.
 const CONFIGURATION_BYTES_MAX: u64 = 1 << 20;
+/// Most entries of a folder of configuration whose links are followed.
+const CONFIGURATION_FILES_MAX: usize = 256;
 /// Largest report of the launcher in bytes.
 const REPORT_BYTES_MAX: u64 = 4 << 20;
 /// What ends the question where the tool is not there.
@@ -102,9 +104,30 @@ fn plan(question: &Question, folder: &Path, room: &Room<'_>) -> wire::Plan {
         network: Network::None,
         bound_output: false,
     });
-    let system = question.system.iter().map(PathBuf::from);
-    plan.read.extend(system.filter(|path| path.exists()));
+    for path in question.system.iter().map(Path::new) {
+        show_system(path, &mut plan.read);
+    }
     plan
+}
+
+/// Shows a file or folder of the system's configuration, and what it or its entries link to: distributions keep some of it
+/// elsewhere. The walls show no more than that.
+fn show_system(path: &Path, read: &mut Vec<PathBuf>) {
+    let Ok(real) = fs::canonicalize(path) else {
+        return;
+    };
+    let entries = fs::read_dir(&real).into_iter().flatten();
+    let links = entries
+        .take(CONFIGURATION_FILES_MAX)
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .filter_map(|entry| fs::canonicalize(entry.path()).ok())
+        .filter(|target| target.is_file());
+    read.extend(links);
+    read.push(path.to_path_buf());
+    if real != path {
+        read.push(real);
+    }
 }
 
 /// Copies the user's configuration of this tool, and nothing else of the user's, into its HOME.

@@ -49,14 +49,50 @@ pub(super) fn files(tool: Tool, said: &str, told: &[Told]) -> Vec<(String, Strin
                 )],
             }
         }
-        Tool::Yarn
-        | Tool::Pnpm
-        | Tool::Maven
-        | Tool::Rubygems
-        | Tool::Nuget
-        | Tool::Apt
-        | Tool::Git => Vec::new(),
+        Tool::Yarn | Tool::Pnpm | Tool::Maven | Tool::Rubygems | Tool::Nuget => {
+            index(Part::Index).map_or_else(Vec::new, |url| of_one_index(tool, &url))
+        }
+        Tool::Apt | Tool::Git => Vec::new(),
     }
+}
+
+/// For tools that are told of one index.
+fn of_one_index(tool: Tool, url: &str) -> Vec<(String, String)> {
+    let file = |path: &str, text: String| (path.to_owned(), text);
+    match tool {
+        // The first line of Yarn reads the one, the later ones the other.
+        Tool::Yarn => vec![
+            file(".yarnrc", format!("registry {}\n", quoted(url))),
+            file(
+                ".yarnrc.yml",
+                format!("npmRegistryServer: {}\n", quoted(url)),
+            ),
+        ],
+        Tool::Pnpm => vec![file(".config/pnpm/rc", format!("registry={url}\n"))],
+        Tool::Maven => vec![file(
+            ".m2/settings.xml",
+            format!(
+                "<settings><mirrors><mirror><id>configured</id><mirrorOf>central</mirrorOf><url>{}</url></mirror></mirrors></settings>\n",
+                escaped(url)
+            ),
+        )],
+        Tool::Rubygems => vec![file(".gemrc", format!(":sources:\n- {}\n", quoted(url)))],
+        Tool::Nuget => vec![file(
+            ".nuget/NuGet/NuGet.Config",
+            format!(
+                "<configuration><packageSources><clear/><add key=\"configured\" value=\"{}\"/></packageSources></configuration>\n",
+                escaped(url)
+            ),
+        )],
+        Tool::Cargo | Tool::Npm | Tool::Pip | Tool::Uv | Tool::Go | Tool::Apt | Tool::Git => {
+            Vec::new()
+        }
+    }
+}
+
+/// A URL in XML. Of the characters that count there a URL may hold these two.
+fn escaped(url: &str) -> String {
+    url.replace('&', "&amp;").replace('\'', "&apos;")
 }
 
 /// The URL without its user and password.
@@ -149,10 +185,18 @@ mod tests {
             (Tool::Pip, ""),
             (Tool::Uv, ""),
             (Tool::Go, ""),
+            (Tool::Yarn, ""),
+            (Tool::Pnpm, ""),
+            (Tool::Maven, ""),
+            (Tool::Rubygems, ""),
+            (Tool::Nuget, ""),
         ] {
             let files = files(tool, said, &told);
-            assert_eq!(files.len(), 1, "{tool:?}");
-            all.push_str(&files[0].1);
+            assert!(!files.is_empty(), "{tool:?}");
+            for (_, text) in files {
+                assert!(text.contains("https://"), "{tool:?}");
+                all.push_str(&text);
+            }
         }
         assert!(!all.contains("canary"), "{all}");
         assert!(

@@ -78,8 +78,9 @@ pub(super) static QUESTIONS: &[Question] = &[
         files: &[("NPM_CONFIG_USERCONFIG", ".npmrc"), ("", ".config/pnpm/rc")],
         system: &[],
         variables: &["npm_config_registry", "NPM_CONFIG_REGISTRY"],
-        script: "pnpm config get registry",
-        read: lines,
+        // `config get` does not know pnpm's own file.
+        script: "pnpm config list",
+        read: pnpm,
     },
     Question {
         tool: Tool::Uv,
@@ -134,8 +135,11 @@ pub(super) static QUESTIONS: &[Question] = &[
             "/etc/apt/apt.conf.d",
         ],
         variables: &[],
-        script: "apt-get indextargets --format '$(SITE)' | sort -u",
-        read: lines,
+        // `indextargets` tells only of lists that were fetched already.
+        script: "mkdir -p state/lists/partial cache/archives/partial
+            apt-get --print-uris update -o Dir::State=\"$PWD/state\" -o Dir::Cache=\"$PWD/cache\" \
+              -o Dir::State::status=/dev/null",
+        read: apt,
     },
 ];
 
@@ -228,6 +232,17 @@ pub(super) fn registries_of_npm(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The default registry. Registries of scopes are not taken: pnpm lists one that nobody configured.
+fn pnpm(text: &str) -> Vec<Told> {
+    let registries = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("registry="));
+    registries
+        .filter(|url| is_url(url))
+        .map(|url| told(Part::Index, url))
+        .collect()
+}
+
 fn pip(text: &str) -> Vec<Told> {
     let listed = text.lines().filter_map(|line| line.strip_prefix("* "));
     let project = format!("{NOTHING}/");
@@ -278,6 +293,24 @@ fn go(text: &str) -> Vec<Told> {
 fn maven(text: &str) -> Vec<Told> {
     let named = between(text, " from/to ", ')').filter_map(|rest| rest.split_once('('));
     let mut all: Vec<Told> = named.map(|(_, url)| told(Part::Index, url)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The list of each suite: `'https://host/debian/dists/stable/InRelease' ...`, or without `dists` for a flat one.
+fn apt(text: &str) -> Vec<Told> {
+    let quoted = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('\'')?.split('\'').next());
+    let mut all: Vec<Told> = quoted
+        .filter_map(|url| url.strip_suffix("InRelease"))
+        .filter(|url| is_url(url))
+        .map(|url| match url.split_once("/dists/") {
+            Some((base, _)) => told(Part::Index, base),
+            None => told(Part::Index, url.trim_end_matches("./")),
+        })
+        .collect();
     all.sort();
     all.dedup();
     all
@@ -341,7 +374,15 @@ mod tests {
             urls(maven(text)),
             [(Part::Index, "https://m.example/2".to_owned())]
         );
-        for read in [cargo, npm, pip, uv, go, maven, lines, words] {
+        let text = "'https://d.example/debian/dists/a/InRelease' d 0 \n'https://d.example/debian/dists/b/InRelease' d 0 \n'https://d.example/debian/dists/a/main/Packages.xz' d 0 \n'https://f.example/x/./InRelease' f 0 \n";
+        assert_eq!(
+            urls(apt(text)),
+            [
+                (Part::Index, "https://d.example/debian".to_owned()),
+                (Part::Index, "https://f.example/x/".to_owned()),
+            ]
+        );
+        for read in [cargo, npm, pnpm, pip, uv, go, maven, apt, lines, words] {
             assert_eq!(urls(read("error: no such command\n{}\n")), []);
         }
     }
