@@ -6,6 +6,7 @@ mod approval;
 mod bundle;
 mod changes;
 mod check;
+mod clients;
 mod demo;
 mod doctor_tools;
 mod documents;

@@ -33,7 +33,7 @@ use tagout::broker::egress::process::{self, Handle};
 use tagout::broker::egress::setup::{EgressSetup, Proxy, ProxyAuth};
 use tagout::policy::model::{AuthMode, HostPattern, Network, PathPattern, Place, Rule, TlsMode};
 
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, Reply};
 
 /// A rule for the origin's name with what nearly every test wants.
 pub(crate) fn rule(host: &str, port: u16, line: u32) -> Rule {

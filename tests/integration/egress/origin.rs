@@ -8,14 +8,18 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::io::{AsyncRead, AsyncWrite};
+use sha1::{Digest as _, Sha1};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -33,10 +37,22 @@ pub(crate) struct Seen {
     pub(crate) h2: bool,
 }
 
+/// What a test's own server says.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Answers a request from its head and body.
+pub(crate) type Handler = Box<dyn Fn(&Parts, &[u8]) -> Reply + Send + Sync>;
+
 #[derive(Default)]
 struct Book {
     accepted: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
+    handler: Option<Handler>,
 }
 
 /// The server; it goes with its holder.
@@ -50,20 +66,25 @@ pub(crate) struct Origin {
 impl Origin {
     /// Serves TLS under these names.
     pub(crate) fn tls(names: &[&str]) -> Self {
-        Self::start(Some(names), &[b"h2", b"http/1.1"])
+        Self::start(Some(names), &[b"h2", b"http/1.1"], None)
+    }
+
+    /// The same with answers of the test's own, and WebSockets at `/ws`.
+    pub(crate) fn serving(names: &[&str], handler: Handler) -> Self {
+        Self::start(Some(names), &[b"h2", b"http/1.1"], Some(handler))
     }
 
     /// The same, without HTTP/2.
     pub(crate) fn tls_h1(names: &[&str]) -> Self {
-        Self::start(Some(names), &[b"http/1.1"])
+        Self::start(Some(names), &[b"http/1.1"], None)
     }
 
     /// Serves in clear.
     pub(crate) fn clear() -> Self {
-        Self::start(None, &[])
+        Self::start(None, &[], None)
     }
 
-    fn start(names: Option<&[&str]>, protocols: &[&[u8]]) -> Self {
+    fn start(names: Option<&[&str]>, protocols: &[&[u8]], handler: Option<Handler>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -100,7 +121,10 @@ impl Origin {
             .enable_all()
             .build()
             .unwrap();
-        let book = Arc::<Book>::default();
+        let book = Arc::new(Book {
+            handler,
+            ..Book::default()
+        });
         let listener = runtime
             .block_on(TcpListener::bind(("127.0.0.1", 0)))
             .unwrap();
@@ -165,17 +189,19 @@ where
         let server = http2::Builder::new(TokioExecutor::new());
         drop(server.serve_connection(io, service).await);
     } else {
-        drop(http1::Builder::new().serve_connection(io, service).await);
+        let server = http1::Builder::new().serve_connection(io, service);
+        drop(server.with_upgrades().await);
     }
 }
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     book: Arc<Book>,
     h2: bool,
 ) -> Result<Response<Body>, Infallible> {
+    let socket = (request.uri().path() == "/ws").then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     if parts.uri.path() == "/ok/both-ways" {
         return Ok(Response::new(both_ways(body)));
@@ -192,7 +218,14 @@ async fn answer(
         body: bytes.len(),
         h2,
     });
-    Ok(reply(parts.uri.path(), &parts.headers, &bytes, trailers))
+    if let (Some(socket), Some(key)) = (socket, parts.headers.get("sec-websocket-key")) {
+        tokio::spawn(echo(socket));
+        return Ok(switched(key.as_bytes()));
+    }
+    Ok(match &book.handler {
+        Some(handler) => handler(&parts, &bytes).into(),
+        None => reply(parts.uri.path(), &parts.headers, &bytes, trailers),
+    })
 }
 
 fn reply(
@@ -340,4 +373,50 @@ impl hyper::body::Body for Channel {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(cx)
     }
+}
+
+impl From<Reply> for Response<Body> {
+    fn from(reply: Reply) -> Self {
+        let mut response = Response::builder().status(reply.status);
+        for (name, value) in reply.headers {
+            response = response.header(name, value);
+        }
+        response.body(full(reply.body.into())).unwrap()
+    }
+}
+
+/// The answer to a WebSocket's request (RFC 6455, 4.2.2).
+fn switched(key: &[u8]) -> Response<Body> {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    Response::builder()
+        .status(101)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", STANDARD.encode(hash.finalize()))
+        .body(full(Bytes::new()))
+        .unwrap()
+}
+
+/// Says one short message back (RFC 6455, 5.2: two bytes, the mask, the masked text).
+async fn echo(socket: hyper::upgrade::OnUpgrade) {
+    let Ok(socket) = socket.await else { return };
+    let mut socket = TokioIo::new(socket);
+    let mut head = [0; 6];
+    if socket.read_exact(&mut head).await.is_err() {
+        return;
+    }
+    let mut text = vec![0; usize::from(head[1] & 0x7f)];
+    if socket.read_exact(&mut text).await.is_err() {
+        return;
+    }
+    for (at, byte) in text.iter_mut().enumerate() {
+        *byte ^= head[2 + at % 4];
+    }
+    let mut frame = vec![0x81, head[1] & 0x7f];
+    frame.extend(text);
+    // The client closes once it has heard this; whether it did is its own to tell.
+    drop(socket.write_all(&frame).await);
+    drop(socket.read(&mut head).await);
 }
