@@ -2,7 +2,7 @@
 //! An agent's own credential must never leave unless the rule says so: an attacker's account on an allowed host is a drop box.
 
 use hyper::HeaderMap;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, TE, TRAILER};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE};
 
 /// Headers of one connection only (RFC 9110, 7.6.1), and what would speak of us or of a route. `trailer` stays: without it
 /// the next side of HTTP/1 sends no trailer section.
@@ -85,13 +85,9 @@ pub(super) fn clean_request(headers: &mut HeaderMap, keep_auth: bool) {
         .get_all(TE)
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    remove_hops(headers);
-    for name in OVERRIDES {
-        headers.remove(name);
-    }
-    if !keep_auth {
-        remove_where(headers, is_key_like);
-    }
+    remove_where(headers, |name| {
+        OVERRIDES.contains(&name) || (!keep_auth && is_key_like(name))
+    });
     if trailers {
         // gRPC asks for it; the trailers are passed on.
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -100,49 +96,36 @@ pub(super) fn clean_request(headers: &mut HeaderMap, keep_auth: bool) {
 
 /// Removes from an answer what belongs to the upstream connection, what leads round us, and what only we may say.
 pub(super) fn clean_answer(headers: &mut HeaderMap) {
-    let length = headers.remove(hyper::header::CONTENT_LENGTH);
-    remove_hops(headers);
-    if let Some(length) = length {
-        headers.insert(hyper::header::CONTENT_LENGTH, length);
-    }
+    let length = headers.remove(CONTENT_LENGTH);
     remove_where(headers, |name| name.starts_with("x-tagout-"));
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length);
+    }
 }
 
 /// Removes from a trailer section what may not stand in one.
 pub(super) fn clean_trailers(headers: &mut HeaderMap) {
-    remove_hops(headers);
-    headers.remove(TRAILER);
-    for name in OVERRIDES {
-        headers.remove(name);
-    }
     remove_where(headers, |name| {
-        is_key_like(name) || name.starts_with("x-tagout-")
+        name == "trailer"
+            || OVERRIDES.contains(&name)
+            || is_key_like(name)
+            || name.starts_with("x-tagout-")
     });
 }
 
-fn remove_hops(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|word| HeaderName::from_bytes(word.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
+/// Removes what belongs to one connection, what `Connection` names as such, and what else is unwanted: in one pass over the
+/// names that are there, which are few.
 fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| unwanted(name.as_str()))
-        .cloned()
-        .collect();
+    let named = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|word| HeaderName::from_bytes(word.trim_ascii()).ok());
+    let found = headers.keys().filter(|name| {
+        let name = name.as_str();
+        HOP_BY_HOP.contains(&name) || unwanted(name)
+    });
+    let names: Vec<HeaderName> = named.chain(found.cloned()).collect();
     for name in names {
         headers.remove(name);
     }
