@@ -1,15 +1,19 @@
-//! The readers of hostile bytes as fuzz targets and properties reach them: the TLS hello and the guard before HTTP/1.
+//! The readers of hostile bytes as fuzz targets and properties reach them: the TLS hello, the guard before HTTP/1, SOCKS, and
+//! the search for secrets in answers.
 //! It must never be called by the program itself.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::Guarded;
 use super::hello::{self, First};
+use super::road::Road;
+use super::scrub::{Needles, Scrub};
+use super::socks;
 
 /// What the first bytes of a connection are taken for: `more`, `http`, `other`, or `tls` with the server name.
 #[must_use]
@@ -43,6 +47,35 @@ pub fn guarded(pieces: &[&[u8]]) -> Option<(Vec<u8>, usize)> {
         }
     }
     Some((passed, notes.refused()))
+}
+
+/// Which host and port SOCKS bytes ask for, with or without this password; none where they are refused or too few.
+#[must_use]
+pub fn socks(password: Option<&str>, bytes: &[u8]) -> Option<(String, u16)> {
+    let expected = password.map(Road::expected_authorization);
+    let mut source = Pieces {
+        pieces: vec![bytes.to_vec()],
+    };
+    let greeting = std::pin::pin!(socks::greet(expected.as_ref(), &mut source));
+    let mut cx = Context::from_waker(Waker::noop());
+    // The source never makes anybody wait.
+    match greeting.poll(&mut cx) {
+        Poll::Ready(Ok(bound)) => Some((bound.host, bound.port)),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}
+
+/// What is left of an answer that comes in these pieces when these texts are hidden in it.
+#[must_use]
+pub fn scrubbed(texts: &[&str], pieces: &[&[u8]]) -> Vec<u8> {
+    let needles = Needles::new(texts.iter().map(|text| text.as_bytes().to_vec()));
+    let mut scrub = Scrub::new(needles);
+    let mut passed = Vec::new();
+    for piece in pieces {
+        passed.extend_from_slice(&scrub.feed(Bytes::copy_from_slice(piece)));
+    }
+    passed.extend_from_slice(&scrub.finish());
+    passed
 }
 
 /// Pieces, the first one last.
