@@ -1,9 +1,10 @@
 //! What was typed. Options work before and after each other.
 //! It must never read the environment or a file; what a word means here is for the rooms to say.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Runs a coding agent in CI locked in by the kernel, and posts its work as a draft pull request for a human to release.
 #[derive(Debug, Parser)]
@@ -211,7 +212,20 @@ pub struct SandboxArgs {
     pub secrets: Vec<String>,
     /// The command
     #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<std::ffi::OsString>,
+    pub command: Vec<OsString>,
+}
+
+impl SandboxArgs {
+    /// Reads the arguments of `tagout sandbox` without the tables of all other commands, which take as long to build as some
+    /// walls to raise. None for any other command, and where the whole parser has something to say: a fault, or help.
+    pub fn read_alone(mut arguments: impl Iterator<Item = OsString>) -> Option<Self> {
+        if arguments.nth(1)? != "sandbox" {
+            return None;
+        }
+        let alone = Self::augment_args(clap::Command::new("sandbox").no_binary_name(true));
+        let matches = alone.try_get_matches_from(arguments).ok()?;
+        Self::from_arg_matches(&matches).ok()
+    }
 }
 
 /// `tagout egress`.
@@ -370,4 +384,40 @@ pub struct DemoArgs {
     /// Print one JSON object on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandbox_is_read_alone_as_with_all_commands() {
+        for (line, there) in [
+            ("tagout sandbox -- true", true),
+            (
+                "tagout sandbox --level c --copy --workspace=/w --json F -- a --copy -- b",
+                true,
+            ),
+            (
+                "tagout sandbox --secret A --secret B --resolve h:1:a --policy p -- x",
+                true,
+            ),
+            ("tagout sandbox true", false),
+            ("tagout sandbox --level e -- true", false),
+            ("tagout sandbox --help", false),
+            ("tagout sandbox", false),
+            ("tagout doctor", false),
+            ("tagout", false),
+        ] {
+            let words = || line.split(' ').map(OsString::from);
+            let alone = SandboxArgs::read_alone(words()).map(|args| format!("{args:?}"));
+            let whole = match Cli::try_parse_from(words()) {
+                Ok(Cli {
+                    command: Command::Sandbox(args),
+                }) => Some(format!("{args:?}")),
+                Ok(_) | Err(_) => None,
+            };
+            assert_eq!((&alone, alone.is_some()), (&whole, there), "{line}");
+        }
+    }
 }

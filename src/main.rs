@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches};
 use tagout::agent;
 use tagout::broker::surroundings::Surroundings;
 use tagout::broker::{check, doctor, egress, job, plan, policies, reports, sanitize};
-use tagout::cli::{Cli, Command};
+use tagout::cli::{Cli, Command, SandboxArgs};
 use tagout::console;
 use tagout::demo;
 use tagout::outcome::Outcome;
@@ -30,15 +30,14 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(wire::HELPER_WORD)) {
         return tagout::sandbox::helper::main();
     }
-    let parsed = Cli::command()
-        .version(VERSION)
-        .try_get_matches()
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
+    let command = match SandboxArgs::read_alone(std::env::args_os()) {
+        Some(args) => Command::Sandbox(args),
+        None => match parse() {
+            Ok(cli) => cli.command,
+            Err(error) => return usage(&error),
+        },
     };
-    match cli.command {
+    match command {
         Command::Approval(args) => code(tagout::broker::approval::command(&args)),
         Command::Policy { command } => policies::run(&command),
         Command::Sandbox(args) => ExitCode::from(tagout::broker::launch::sandbox(
@@ -62,6 +61,11 @@ fn main() -> ExitCode {
         Command::Plan(args) => code(plan::command(&args)),
         Command::Doctor(args) => code(doctor::command(&args)),
     }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().version(VERSION).try_get_matches()?;
+    Cli::from_arg_matches(&matches)
 }
 
 fn code(outcome: Outcome) -> ExitCode {

@@ -128,7 +128,9 @@ fn leased(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
     let call = Call::prepare(plan, &scene).map_err(|fault| fault.sentence())?;
     // The terminal is left behind: sudo gets none.
     let outer = |_, stage: &Channel, init| call.become_helper(stage, &init);
-    let ended = kept(&scene, || start((plan, &scene.written), 0, outer, guard));
+    let ended = kept(&scene, |keeper| {
+        start((plan, &scene.written), 0, outer, guard, keeper)
+    });
     let answer = call.answer();
     if let Some(fault) = answer.fault {
         // A helper that fails after the start ends the run as a signal would.
@@ -168,27 +170,25 @@ fn namespaced(plan: &Plan, guard: Guard<'_>) -> Result<Ended, String> {
         let cast = &Cast { terminal, ..cast };
         stage::outer(cast, stage, init)
     };
-    kept(&scene, || {
-        start((plan, &scene.written), namespaces::OUTER, outer, guard)
+    kept(&scene, |keeper| {
+        let written = (plan, scene.written.as_slice());
+        start(written, namespaces::OUTER, outer, guard, keeper)
     })
 }
 
 /// Starts a run in a new root, with the keeper of its protected paths beside it, and puts those paths right afterwards.
-fn kept(scene: &Scene, start: impl FnOnce() -> Result<Ended, String>) -> Result<Ended, String> {
-    let keeper = scene.protected.as_ref().map(Keeper::start);
-    let keeper = keeper
-        .transpose()
-        .map_err(|error| error.to_string())?
-        .flatten();
-    let ended = start();
-    if let Some(keeper) = keeper {
-        keeper.dismiss();
-    }
+fn kept(
+    scene: &Scene,
+    start: impl FnOnce(&mut Option<Keeper<'_>>) -> Result<Ended, String>,
+) -> Result<Ended, String> {
+    let keeper = scene.protected.as_ref().map(Keeper::prepare);
+    let keeper = keeper.transpose().map_err(|error| error.to_string())?;
+    let mut keeper = keeper.flatten();
+    let ended = start(&mut keeper);
+    let found = keeper.map(|keeper| keeper.dismiss(ended.is_ok()));
     let mut ended = ended?;
-    if let Some(protected) = &scene.protected {
-        for denied in protected.clean_up() {
-            ended.deny(denied);
-        }
+    for denied in found.into_iter().flatten() {
+        ended.deny(denied);
     }
     Ok(ended)
 }
@@ -231,7 +231,7 @@ fn shared(plan: &Plan, level: Level, guard: Guard<'_>) -> Result<Ended, String> 
             Level::A | Level::B | Level::C => stage::outer_shared(cast, stage, init),
         }
     };
-    let ended = start((plan, &shared.private), 0, outer, guard);
+    let ended = start((plan, &shared.private), 0, outer, guard, &mut None);
     // The outer process has swept; if it was killed, its orphans are ours.
     sweep::sweep(&spared).map_err(lost)?;
     let mut ended = ended?;
@@ -254,6 +254,7 @@ fn start(
     flags: i32,
     outer: impl FnOnce(bool, &Channel, Channel) -> i32,
     guard: Guard<'_>,
+    keeper: &mut Option<Keeper<'_>>,
 ) -> Result<Ended, String> {
     let lost = |error: io::Error| error.to_string();
     let (stage, stage_side) = Channel::pair().map_err(lost)?;
@@ -277,6 +278,18 @@ fn start(
         Side::Parent(child) => child,
     };
     drop((stage_side, init_side));
+    match keeper.as_mut().map(Keeper::start) {
+        Some(Ok(Side::Child)) => {
+            drop((stage, init, signals));
+            sys::leave(keeper.take().map_or(1, Keeper::keep));
+        }
+        Some(Err(error)) => {
+            // Without its keeper the run must not go on; it ends with the channels.
+            drop((stage, init));
+            return Err(reap(child).err().unwrap_or(error).to_string());
+        }
+        Some(Ok(Side::Parent(_))) | None => {}
+    }
     let mut watch = Watch {
         stage,
         init,
@@ -298,6 +311,13 @@ fn start(
         {}
     }
     ended
+}
+
+/// Ends the outer process, and with it whatever it has started.
+fn reap(child: Pid) -> io::Result<()> {
+    rustix::process::kill_process(child, Signal::KILL)?;
+    rustix::process::waitpid(Some(child), WaitOptions::empty())?;
+    Ok(())
 }
 
 /// Whether stdin is a terminal whose keys go to us, so that they must go to the command.

@@ -134,7 +134,7 @@ pub struct Root {
 
 /// A small file that is copied is at most this many bytes; a larger one is shown by a bind mount.
 const COPIED_BYTES_MAX: u64 = 128 * 1024;
-/// Room for one, in bytes, before it is read: most need no more.
+/// Room for them, in bytes, before the first is read: most need no more.
 const COPIED_BYTES_START: usize = 16 * 1024;
 
 /// No set-user-id programs, no device nodes (`MOUNT_ATTR_NOSUID`, `MOUNT_ATTR_NODEV`).
@@ -184,6 +184,7 @@ pub fn enter(root: &Root, trees: &[OwnedFd]) -> Result<(), Fault> {
         base,
         trees,
         plain: RefCell::new(HashSet::from([OsString::from(".")])),
+        content: RefCell::new(Vec::with_capacity(COPIED_BYTES_START)),
     };
     builder.folder(Path::new(OURS), 0o700)?;
     builder.devices()?;
@@ -279,6 +280,8 @@ struct Builder<'a> {
     /// Folders of the new root that we made ourselves and mounted nothing on, relative to it. Below them a path needs no
     /// look at each of its parts: nobody else could have put a symlink there.
     plain: RefCell<HashSet<OsString>>,
+    /// What was read of the file that was copied last; its memory serves for the next.
+    content: RefCell<Vec<u8>>,
     trees: &'a [OwnedFd],
 }
 
@@ -457,7 +460,8 @@ impl Builder<'_> {
 
     fn copied(&self, path: &Path) -> Result<(), Fault> {
         let step = |error| Fault::new(format!("read {}", path.display()), error);
-        let mut content = Vec::with_capacity(COPIED_BYTES_START);
+        let mut content = self.content.borrow_mut();
+        content.clear();
         fs::File::open(path)
             .and_then(|file| file.take(COPIED_BYTES_MAX + 1).read_to_end(&mut content))
             .map_err(step)?;
