@@ -99,7 +99,12 @@ impl Channel {
     /// A packet that is too long or that is none of ours.
     pub fn take<T: for<'a> Deserialize<'a>>(&self) -> io::Result<Option<T>> {
         let mut buffer = vec![0_u8; PACKET_BYTES_MAX];
-        let (length, whole) = rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::TRUNC)?;
+        let mut take = || rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::TRUNC);
+        let (length, whole) = match take() {
+            // The other side died with something of ours unread; what it said before comes after this.
+            Err(rustix::io::Errno::CONNRESET) => take()?,
+            taken => taken?,
+        };
         if length == 0 {
             return Ok(None);
         }
@@ -156,6 +161,16 @@ mod tests {
         drop(here);
         assert!(there.is_closed());
         assert!(there.take::<Order>().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_word_of_a_peer_that_died_with_mail_unread_is_heard() {
+        let (here, there) = Channel::pair().unwrap();
+        there.send(&Order::End).unwrap();
+        here.send(&Order::Signal { number: 15 }).unwrap();
+        drop(there);
+        assert!(matches!(here.take::<Order>().unwrap(), Some(Order::End)));
+        assert!(here.take::<Order>().unwrap().is_none());
     }
 
     #[test]
