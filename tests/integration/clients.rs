@@ -295,3 +295,24 @@ s.on('error', e => { console.log('error', e.message); process.exit(0); });
         }
     }
 }
+
+#[test]
+fn tunnelled_host_with_a_private_authority_is_believed_inside() {
+    let shop = Shop::open();
+    let folder = tempfile::tempdir().unwrap();
+    let port = shop.origin.port();
+    let rule = format!("{{host: web.example.com, ports: [{port}], private: true, tls: tunnel}}");
+    let network = format!("  allow:\n    - {rule}\n");
+    let script = format!(
+        "curl -sS https://web.example.com:{port}/word && curl -sS https://files.example.com:{port}/"
+    );
+    for level in LEVELS {
+        let output = sandbox(&shop, folder.path(), level, &network, &script);
+        let (out, told) = (text(&output.stdout), text(&output.stderr));
+        // The second answer is the egress' own, under the other authority that is believed.
+        assert!(
+            out.starts_with("word of webdenied by "),
+            "{level}: {out} {told}"
+        );
+    }
+}

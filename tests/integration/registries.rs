@@ -365,7 +365,7 @@ fn configuration_in_the_repository_is_not_taken_even_where_a_variable_names_it()
 }
 
 /// What the user configured for each tool, what it is heard to read, and how the tool inside says that it reads the same.
-const MIRRORS: [(&str, &str, &str, &str, &str); 8] = [
+const MIRRORS: [(&str, &str, &str, &str, &str); 6] = [
     (
         "yarn",
         "yarn",
@@ -407,20 +407,6 @@ const MIRRORS: [(&str, &str, &str, &str, &str); 8] = [
         ".gemrc",
         ":sources:\n- https://mirror.internal:8443/gems/\n",
         "gem sources --list",
-    ),
-    (
-        "cargo",
-        "cargo",
-        ".cargo/config.toml",
-        "[source.crates-io]\nreplace-with = \"m\"\n[source.m]\nregistry = \"sparse+https://mirror.internal:8443/crates/\"\n",
-        "cat ~/.cargo/config.toml",
-    ),
-    (
-        "pip",
-        "pip",
-        ".config/pip/pip.conf",
-        "[global]\nindex-url = https://u:canary@mirror.internal:8443/simple\n",
-        "pip config list",
     ),
 ];
 

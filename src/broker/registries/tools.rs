@@ -104,7 +104,9 @@ pub(super) static QUESTIONS: &[Question] = &[
         files: &[("", ".m2/settings.xml")],
         system: &["/etc/maven"],
         variables: &[],
-        script: "printf '<project><modelVersion>4.0.0</modelVersion><parent><groupId>tagout.asks</groupId>\
+        // Java does not take its home from the environment, and the walls have told it of their own.
+        script: "export JAVA_TOOL_OPTIONS=\"\\\"-Duser.home=$HOME\\\"\"
+            printf '<project><modelVersion>4.0.0</modelVersion><parent><groupId>tagout.asks</groupId>\
                 <artifactId>nothing</artifactId><version>1</version></parent><artifactId>a</artifactId></project>' > pom.xml
             mvn -B -e validate \"-Dmaven.repo.local=$HOME/repository\"",
         read: maven,
