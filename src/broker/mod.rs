@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod approval;
+pub mod attach;
 pub mod bundle;
 pub mod check;
 pub mod collect;

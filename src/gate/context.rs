@@ -38,6 +38,8 @@ pub struct Item {
 /// One text that is shown, not yet sanitised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
+    /// Which one.
+    pub by: AskedBy,
     /// Who wrote it.
     pub author: String,
     /// When.
@@ -48,6 +50,15 @@ pub struct Shown {
     pub body: String,
 }
 
+/// A file that the agent can read beside the workspace. Both texts are our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// Its path inside.
+    pub path: String,
+    /// What it is.
+    pub what: String,
+}
+
 /// What is shown of a thread beside its title and text, and how much is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
@@ -55,6 +66,8 @@ pub struct Context {
     pub shown: Vec<Shown>,
     /// How many texts were withheld, by the reason.
     pub withheld: BTreeMap<&'static str, usize>,
+    /// What was attached, as files.
+    pub files: Vec<Handed>,
 }
 
 /// The people whose permission must be known to judge these texts, each once, those of the newest texts first.
@@ -111,6 +124,7 @@ fn judge(item: &Item, at: &str, policy: &Policy, facts: &Facts) -> Result<Shown,
         body.push_str("\n(cut)");
     }
     Ok(Shown {
+        by: item.by,
         author: author.login.clone(),
         at: item.created_at.clone().unwrap_or_default(),
         place: item.place.clone(),

@@ -62,6 +62,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) token: Option<String>,
+    pub(crate) accept: String,
     pub(crate) body: Value,
 }
 
@@ -72,6 +73,8 @@ pub(crate) struct Answer {
     pub(crate) template: &'static str,
     pub(crate) body: Option<Value>,
     pub(crate) headers: Vec<(String, String)>,
+    /// A body that is no JSON.
+    pub(crate) raw: Option<Vec<u8>>,
 }
 
 impl Answer {
@@ -81,6 +84,7 @@ impl Answer {
             template,
             body: Some(body),
             headers: Vec::new(),
+            raw: None,
         }
     }
 
@@ -177,7 +181,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut words = line.split_whitespace();
     let method = words.next()?.to_owned();
     let target = words.next()?.to_owned();
-    let (mut length, mut token) = (0, None);
+    let (mut length, mut token, mut accept) = (0, None, String::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
@@ -188,6 +192,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().ok()?,
+            "accept" => value.trim().clone_into(&mut accept),
             "authorization" => token = value.trim().split(' ').nth(1).map(str::to_owned),
             _ => {}
         }
@@ -203,6 +208,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         path: decoded(path),
         query,
         token,
+        accept,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     })
 }
@@ -232,7 +238,10 @@ fn respond(request: &Request, shared: &Shared) -> Answer {
             answer.headers.clone_from(&failure.headers);
             answer
         }
-        _ => routes::answer(request, &mut world),
+        _ => match world.file(&request.path, request.token.is_some()) {
+            Some(file) => file,
+            None => routes::answer(request, &mut world),
+        },
     };
     if let Some(contract) = shared.contract
         && !answer.template.is_empty()
@@ -254,11 +263,11 @@ fn respond(request: &Request, shared: &Shared) -> Answer {
 }
 
 fn send(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
-    let body = answer
-        .body
-        .as_ref()
-        .map(Value::to_string)
-        .unwrap_or_default();
+    let body = match (&answer.raw, &answer.body) {
+        (Some(raw), _) => raw.clone(),
+        (None, Some(body)) => body.to_string().into_bytes(),
+        (None, None) => Vec::new(),
+    };
     let mut head = format!(
         "HTTP/1.1 {} X\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: {}\r\n",
         answer.status,
@@ -269,6 +278,6 @@ fn send(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(&body)?;
     stream.flush()
 }

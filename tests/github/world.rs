@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tagout::names::Digest;
 
+use super::Answer;
+
 /// The account of `GITHUB_TOKEN`.
 pub(crate) const ACTIONS: &str = "github-actions[bot]";
 /// A token that may write everything.
@@ -108,6 +110,13 @@ pub(crate) struct Review {
     pub(crate) at: String,
 }
 
+/// What lies at a path beside the API.
+#[derive(Clone, Debug)]
+pub(crate) enum File {
+    Bytes(Vec<u8>),
+    Elsewhere(String),
+}
+
 /// One failure to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -141,6 +150,14 @@ pub(crate) struct World {
     /// Issues that were opened as such; comments may stand on others too.
     pub(crate) issues: BTreeMap<u64, Issue>,
     pub(crate) lines: Vec<Line>,
+    /// Texts as they are shown, by the number of the comment or issue.
+    pub(crate) rendered: BTreeMap<u64, String>,
+    /// What lies beside the API: a path, and what is answered.
+    pub(crate) files: BTreeMap<String, File>,
+    /// Which of these were asked for, and whether with a token.
+    pub(crate) visits: Vec<(String, bool)>,
+    /// Jobs of the one workflow run: number, name, conclusion, where the log lies.
+    pub(crate) jobs: Vec<(u64, &'static str, &'static str, String)>,
     /// The repositories of the organisation: name, policy, branches with an open proposal.
     pub(crate) fleet: Vec<(String, Option<String>, Vec<String>)>,
     /// Pull requests whose head is in a fork.
@@ -194,6 +211,10 @@ impl World {
             reviews: Vec::new(),
             issues: BTreeMap::new(),
             lines: Vec::new(),
+            rendered: BTreeMap::new(),
+            files: BTreeMap::new(),
+            visits: Vec::new(),
+            jobs: Vec::new(),
             fleet: Vec::new(),
             from_forks: Vec::new(),
             pushes: Vec::new(),
@@ -478,6 +499,21 @@ impl World {
         }
         found.reverse();
         found
+    }
+
+    /// What lies at a path beside the API, and the note that it was asked for.
+    pub(super) fn file(&mut self, path: &str, with_token: bool) -> Option<Answer> {
+        let file = self.files.get(path)?.clone();
+        self.visits.push((path.to_owned(), with_token));
+        let mut answer = Answer::new(200, "", Value::Null);
+        match file {
+            File::Bytes(bytes) => answer.raw = Some(bytes),
+            File::Elsewhere(place) => {
+                answer.status = 302;
+                answer.headers.push(("location".to_owned(), place));
+            }
+        }
+        Some(answer)
     }
 
     /// Tells the next requests of this kind to fail.

@@ -46,7 +46,20 @@ impl Scene {
         let commit = world.commits[&made].clone();
         world.commits.insert(head.clone(), commit);
         world.set_ref("main", "octocat", &head);
-        let comment = world.comment(7, "octocat", "/tagout add a file");
+        drop(world);
+        let scene = Self {
+            place,
+            server,
+            head,
+        };
+        scene.ask("/tagout add a file");
+        scene
+    }
+
+    /// A comment of octocat's on issue 7, and the event of it; gives its number.
+    pub(crate) fn ask(&self, body: &str) -> u64 {
+        let mut world = self.server.world();
+        let comment = world.comment(7, "octocat", body);
         let found = world.comments.last().unwrap().clone();
         let event = json!({
             "action": "created",
@@ -57,12 +70,8 @@ impl Scene {
             "sender": world.user("octocat"),
         });
         drop(world);
-        fs::write(place.out("event.json"), event.to_string()).unwrap();
-        Self {
-            place,
-            server,
-            head,
-        }
+        fs::write(self.place.out("event.json"), event.to_string()).unwrap();
+        comment
     }
 
     pub(crate) fn tagout(&self, token: &str, args: &[&str]) -> (i32, Value) {

@@ -23,6 +23,7 @@ mod github_server;
 mod helper;
 mod house;
 mod job;
+mod job_attached;
 mod job_github;
 mod job_threads;
 mod job_verify;

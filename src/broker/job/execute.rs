@@ -9,6 +9,7 @@ use super::end::{End, causes};
 use super::inside::{self, DOOR_FD, Ended, InsideError, Stream, TreeGone};
 use super::record::Record;
 use crate::broker::agents::{self, Prepared};
+use crate::broker::attach;
 use crate::broker::collect::{self, Bounds, Shown};
 use crate::broker::egress::denials;
 use crate::broker::egress::log::Event as Request;
@@ -63,11 +64,12 @@ pub async fn work(
         .map(|(_, value)| value.clone())
         .collect();
     secrets.extend(surroundings.token.clone());
+    let attached = attach::gather(asked, args, surroundings, record).await?;
     let prepared = agents::prepare(
         &asked.trusted.policy,
         agent,
         &asked.admitted,
-        &asked.context,
+        &attached.context,
         &setup,
     )
     .map_err(|error| End::of(Outcome::Usage, "agent-unusable", &error))?;
@@ -75,6 +77,7 @@ pub async fn work(
     let mut egress = start_egress(&setup, record, "egress")?;
     let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
     plan.home = registries.home;
+    plan.read.extend(attached.folder);
     patterns::resolve(&mut plan)
         .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
     let door = egress.as_mut().and_then(Handle::take_door);
@@ -348,10 +351,11 @@ fn tell(
         .walls
         .walls
         .insert("limits.output".to_owned(), Wall::Enforced);
-    record.facts.network = denials::aggregate(requests.iter())
-        .into_iter()
-        .map(Into::into)
-        .collect();
+    let denied = denials::aggregate(requests.iter());
+    record
+        .facts
+        .network
+        .extend(denied.into_iter().map(Into::into));
     let asked: Vec<u64> = requests
         .iter()
         .filter_map(|request| request.tokens)

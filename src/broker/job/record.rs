@@ -18,7 +18,9 @@ use crate::outcome::Outcome;
 use crate::report::{Facts, html, markdown};
 
 /// Folders of a run that are not left behind.
-const SCRATCH: [&str; 6] = [
+const SCRATCH: [&str; 8] = [
+    "attached",
+    "attached-egress",
     "probe",
     "work",
     "egress",

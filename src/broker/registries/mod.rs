@@ -259,7 +259,7 @@ fn files(
             auth: super::egress::setup::ProxyAuth::Password,
         })?;
     let mut unknown = Vec::new();
-    for answer in fetch::fetch(&setup, &folder, &questions)? {
+    for answer in fetch::fetch(&setup, &folder, &questions)?.answers {
         match answer.map(|answer| pointers::files(registry.tool, &answer)) {
             Ok(Some(files)) => match rules_of(registry, &files, &wanted.policy.network) {
                 Ok(more) => rules.extend(more),

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Told;
-use crate::broker::egress::fetch::Wanted;
+use crate::broker::egress::fetch::{Take, Wanted};
 use crate::policy::registry::{Part, Tool};
 
 /// What has to be fetched to know it; none where files lie with the index.
@@ -17,11 +17,13 @@ pub(super) fn question(tool: Tool, told: &Told) -> Option<Wanted> {
         Tool::Cargo => Some(Wanted {
             url: format!("{base}/config.json"),
             accept: "application/json",
+            take: Take::Head,
         }),
         // Every index of Python's that holds anything holds pip.
         Tool::Pip | Tool::Uv => Some(Wanted {
             url: format!("{base}/pip/"),
             accept: "application/vnd.pypi.simple.v1+json, text/html;q=0.5",
+            take: Take::Head,
         }),
         Tool::Npm
         | Tool::Yarn

@@ -1,5 +1,6 @@
 //! The operations of GitHub's API that are in use, each with what GitHub would refuse; one file a resource.
 
+mod actions;
 mod commits;
 mod graphql;
 mod objects;
@@ -17,6 +18,7 @@ use super::{Answer, Request};
 pub(crate) fn templates() -> Vec<&'static str> {
     [
         &[USER, USERS],
+        actions::TEMPLATES,
         commits::TEMPLATES,
         objects::TEMPLATES,
         pulls::TEMPLATES,
@@ -84,6 +86,7 @@ fn missing(template: &'static str) -> Answer {
 fn read(request: &Request, world: &World, parts: &[&str]) -> Answer {
     repository::read(request, world, parts)
         .or_else(|| threads::read(request, world, parts))
+        .or_else(|| actions::read(world, parts))
         .or_else(|| objects::read(world, parts))
         .or_else(|| commits::read(request, world, parts))
         .or_else(|| pulls::read(request, world, parts))

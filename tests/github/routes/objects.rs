@@ -266,5 +266,6 @@ fn delete_ref(world: &mut World, name: &str) -> Answer {
         template: GIT_REFS_REF,
         body: None,
         headers: Vec::new(),
+        raw: None,
     }
 }

@@ -40,7 +40,10 @@ pub(super) fn read(request: &Request, world: &World, parts: &[&str]) -> Option<A
             .iter()
             .position(|it| it.id.to_string() == **id)
         {
-            Some(at) => Answer::new(200, COMMENT, comment(world, at)),
+            Some(at) => {
+                let found = comment(world, at);
+                Answer::new(200, COMMENT, shown(request, world, id, found))
+            }
             None => missing(COMMENT),
         },
         ["issues", "comments"] => {
@@ -56,7 +59,10 @@ pub(super) fn read(request: &Request, world: &World, parts: &[&str]) -> Option<A
             .ok()
             .and_then(|it: u64| world.issues.get(&it))
         {
-            Some(found) => Answer::new(200, ISSUE, issue(world, number, found)),
+            Some(found) => {
+                let found = issue(world, number, found);
+                Answer::new(200, ISSUE, shown(request, world, number, found))
+            }
             None => missing(ISSUE),
         },
         ["issues", issue, "comments"] => {
@@ -191,6 +197,18 @@ fn mark(request: &Request, world: &mut World, token: &Token, parts: &[&str]) -> 
         }
         _ => return None,
     })
+}
+
+/// With the text as it is shown, for whoever asks for that.
+fn shown(request: &Request, world: &World, number: &str, mut found: Value) -> Value {
+    if request.accept == "application/vnd.github.full+json" {
+        let html = number
+            .parse()
+            .ok()
+            .and_then(|it: u64| world.rendered.get(&it));
+        found["body_html"] = json!(html.cloned().unwrap_or_default());
+    }
+    found
 }
 
 /// GitHub's description has no example of an issue, so that all of it stands here.

@@ -29,6 +29,8 @@ const MESSAGE_CHARS_MAX: usize = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
+    /// As `Get`, with the texts as GitHub shows them beside those that were written.
+    GetRendered,
     /// Creates something: sent once.
     Post,
     /// A POST whose second sending changes nothing, as with objects that are named by their content: may be sent again.
@@ -41,7 +43,7 @@ pub(super) enum Verb {
 impl Verb {
     pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Get => "GET",
+            Self::Get | Self::GetRendered => "GET",
             Self::Post | Self::Write => "POST",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
@@ -50,7 +52,7 @@ impl Verb {
 
     fn repeatable(self) -> bool {
         match self {
-            Self::Get | Self::Write | Self::Patch => true,
+            Self::Get | Self::GetRendered | Self::Write | Self::Patch => true,
             Self::Post | Self::Delete => false,
         }
     }
@@ -73,6 +75,7 @@ struct Reply {
     wait_seconds: Option<u64>,
     accepted: Option<String>,
     scopes: Option<String>,
+    location: Option<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -121,6 +124,24 @@ impl Caller {
                 message: message(&reply.body),
                 needs: None,
             }),
+        }
+    }
+
+    /// Where GitHub sends whoever asks for this. It is told and not followed: the token is for GitHub alone.
+    pub(super) async fn place_of(&self, path: &str) -> Result<String, ForgeError> {
+        let reply = self.reply(Verb::Get, path, None::<&()>).await?;
+        let what = what(Verb::Get, path);
+        match (reply.status, reply.location.clone()) {
+            (301 | 302 | 303 | 307 | 308, Some(place)) => Ok(place),
+            (status, _) => {
+                let reply = accepted(reply, &what, Some("actions: read"))?;
+                Err(ForgeError::Status {
+                    what,
+                    status,
+                    message: message(&reply.body),
+                    needs: None,
+                })
+            }
         }
     }
 
@@ -245,6 +266,7 @@ impl Caller {
         let work = async {
             let sent = match verb {
                 Verb::Get => crab._get(path).await,
+                Verb::GetRendered => crab._get_with_headers(path, Some(rendered())).await,
                 Verb::Post | Verb::Write => crab._post(path, body).await,
                 Verb::Patch => crab._patch(path, body).await,
                 Verb::Delete => crab._delete(path, body).await,
@@ -270,6 +292,7 @@ impl Caller {
             );
             let accepted = header("x-accepted-github-permissions");
             let scopes = header("x-oauth-scopes");
+            let location = header("location");
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await
@@ -286,6 +309,7 @@ impl Caller {
                 wait_seconds,
                 accepted,
                 scopes,
+                location,
             })
         };
         tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS_MAX), work)
@@ -330,6 +354,12 @@ fn next_query(link: &str) -> Option<String> {
         .and_then(|part| part.split_once('<')?.1.split_once('>'))
         .and_then(|(url, _)| url.split_once('?'))
         .map(|(_, query)| query.to_owned())
+}
+
+/// GitHub's words for "with the HTML too" (docs.github.com, "Media types for comments").
+fn rendered() -> reqwest::header::HeaderMap {
+    let full = reqwest::header::HeaderValue::from_static("application/vnd.github.full+json");
+    reqwest::header::HeaderMap::from_iter([(reqwest::header::ACCEPT, full)])
 }
 
 /// Half a second, then one.

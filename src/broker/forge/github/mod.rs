@@ -1,6 +1,7 @@
 //! GitHub by its API: the facts that the gate judges on, the proposal, the words on the thread, the approval's facts.
 //! It must never decide who may do what, and never force, mark ready, approve or merge.
 
+mod attachments;
 mod base;
 mod call;
 mod commit;
@@ -34,6 +35,7 @@ use crate::names::{Repository, Secret};
 use call::Caller;
 use error::ForgeError;
 
+pub use attachments::Job;
 pub use identity::{Certainty, Identity};
 
 /// Where the API is, and as whom it is asked.
