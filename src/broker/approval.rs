@@ -10,6 +10,7 @@ use crate::broker::forge::github::release::Ours;
 use crate::broker::forge::github::status::{self, Light};
 use crate::broker::forge::github::{Endpoint, GitHub, Identity};
 use crate::broker::outputs;
+use crate::broker::policies;
 use crate::broker::surroundings::Surroundings;
 use crate::cli::{ApprovalArgs, PublishedWith};
 use crate::console;
@@ -504,22 +505,23 @@ async fn policy(
 ) -> Result<Policy, Fault> {
     /// Bytes of the largest policy file that is read.
     const POLICY_BYTES_MAX: usize = 256 * 1024;
-    let (name, bytes) = match &args.policy {
+    let (name, bytes, others) = match &args.policy {
         Some(_) if surroundings.in_actions => {
             return Err(Fault::Usage(
                 "--policy is not for GitHub Actions: there the default branch's policy counts"
                     .to_owned(),
             ));
         }
-        Some(path) => (
-            path.display().to_string(),
-            Some(bounded(path, POLICY_BYTES_MAX)?),
-        ),
+        Some(path) => {
+            let bytes = bounded(path, POLICY_BYTES_MAX)?;
+            let others = policies::others_on_disk(path, &String::from_utf8_lossy(&bytes));
+            (path.display().to_string(), Some(bytes), others)
+        }
         None => {
             let branch = github.default_branch().await?;
             let commit = github.branch_head(&branch).await?;
-            let file = github.policy_file(&commit).await?;
-            (".github/tagout.yml".to_owned(), file)
+            let (file, others) = github.policy_files(&commit).await?;
+            (".github/tagout.yml".to_owned(), file, others)
         }
     };
     let Some(bytes) = bytes else {
@@ -527,7 +529,7 @@ async fn policy(
     };
     let text = String::from_utf8(bytes)
         .map_err(|error| Fault::Policy(format!("{name}: it is not UTF-8: {error}")))?;
-    parse::parse(&name, &text).map_err(|faults| {
+    parse::parse_whole(&name, &text, &others).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Fault::Policy(lines.join("\n"))
     })

@@ -18,7 +18,7 @@ use crate::console;
 use crate::names::ObjectId;
 use crate::outcome::Outcome;
 use crate::policy::model::Policy;
-use crate::policy::parse::{Fault, parse};
+use crate::policy::parse::{Fault, parse_whole};
 
 /// Where a repository keeps its policy.
 const POLICY: &str = ".github/tagout.yml";
@@ -158,7 +158,11 @@ fn policy(source: &Source, base: &ObjectId, named: Option<&Path>) -> Result<Poli
         file: file.clone(),
         why: error.to_string(),
     })?;
-    parse(&file, &text).map_err(CheckError::Faults)
+    let others = match named {
+        Some(path) => super::policies::others_on_disk(path, &text),
+        None => super::policies::others_in(source, base, &text)?,
+    };
+    parse_whole(&file, &text, &others).map_err(CheckError::Faults)
 }
 
 fn text(args: &CheckArgs, judged: &Judged) -> String {

@@ -101,15 +101,16 @@ async fn default_policy(github: &GitHub) -> Result<Policy, String> {
         .branch_head(&branch)
         .await
         .map_err(|error| causes(&error))?;
-    let bytes = github
-        .policy_file(&head)
+    let (bytes, others) = github
+        .policy_files(&head)
         .await
         .map_err(|error| causes(&error))?;
     let Some(bytes) = bytes else {
         return Ok(Policy::default());
     };
     let text = String::from_utf8(bytes).map_err(|error| format!("the policy: {error}"))?;
-    parse::parse(".github/tagout.yml", &text).map_err(|faults| policies::listed(&faults))
+    parse::parse_whole(".github/tagout.yml", &text, &others)
+        .map_err(|faults| policies::listed(&faults))
 }
 
 /// A level that was tried.

@@ -25,7 +25,7 @@ use crate::names::Level;
 use crate::outcome::sandbox_code;
 use crate::policy::defaults::NO_FILE;
 use crate::policy::model::{HostPattern, NetworkMode, Policy};
-use crate::policy::parse::{Places, parse_placed};
+use crate::policy::parse::{Places, parse_whole_placed};
 use crate::sanitize;
 use crate::scratch::Scratch;
 use crate::wire::{Command, Denied, Limits, Network, Plan, WallsReport, Workspace};
@@ -384,7 +384,8 @@ fn read_policy(path: &Path) -> Result<(Policy, Places), LaunchError> {
         return Err(unreadable(io::Error::from(io::ErrorKind::FileTooLarge)));
     }
     let name = path.to_string_lossy();
-    parse_placed(&name, &text).map_err(|faults| {
+    let others = super::policies::others_on_disk(path, &text);
+    parse_whole_placed(&name, &text, &others).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         LaunchError::Policy(lines.join("\n"))
     })

@@ -186,7 +186,8 @@ async fn single(
                 format!("cannot read {name}: {error}"),
             )
         })?;
-    let policy = parse::parse(&name, &text).map_err(|faults| {
+    let policy = parse::parse_whole(&name, &text, &super::policies::others_on_disk(&file, &text))
+        .map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         (Outcome::PolicyInvalid, lines.join("\n"))
     })?;
@@ -268,6 +269,13 @@ async fn fleet(
         else {
             continue;
         };
+        if !parse::extend::files(text).is_empty() {
+            console::notice(&format!(
+                "tagout: {}: its policy builds on files, which are not read here; left out",
+                member.name
+            ));
+            continue;
+        }
         let Ok(policy) = parse::parse(POLICY_FILE, text) else {
             let name = &member.name;
             console::notice(&format!("tagout: {name}: its policy is wrong; left out"));

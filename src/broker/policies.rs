@@ -10,13 +10,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::egress::replay;
+use super::git::{GitError, Source};
 use super::registries;
 use crate::cli::PolicyCommand;
 use crate::console;
+use crate::names::ObjectId;
 use crate::outcome::Outcome;
 use crate::policy::lint;
 use crate::policy::model::{Place, Policy};
-use crate::policy::parse::{self, Fault, Places, yaml};
+use crate::policy::parse::{self, Fault, Others, Places, extend, yaml};
 use crate::policy::request::{Asked, REQUEST_BYTES_MAX};
 use crate::policy::verdict::{self, Denial, Judge, Verdict};
 use crate::policy::{schema, show};
@@ -60,7 +62,52 @@ pub fn load(file: &Path) -> Result<Policy, Vec<Fault>> {
 fn load_placed(file: &Path) -> Result<(Policy, Places), Vec<Fault>> {
     let name = file.display().to_string();
     let text = read(file, &name).map_err(|fault| vec![fault])?;
-    parse::parse_placed(&name, &text)
+    let others = others_on_disk(file, &text);
+    parse::parse_whole_placed(&name, &text, &others)
+}
+
+/// The files that a policy on disk builds on: below the folder around the `.github` in which it lies, else below the folder
+/// that we were started in. One that cannot be read is missing.
+#[must_use]
+pub fn others_on_disk(policy: &Path, text: &str) -> Others {
+    let real = policy.canonicalize().unwrap_or_else(|_| policy.to_owned());
+    let root = real
+        .ancestors()
+        .find(|path| path.file_name().is_some_and(|name| name == ".github"))
+        .and_then(Path::parent)
+        .unwrap_or_else(|| Path::new("."));
+    let mut others = Others::new();
+    let mut waiting = extend::files(text);
+    while let Some(path) = waiting.pop() {
+        if others.len() < extend::FILES_MAX
+            && !others.contains_key(&path)
+            && let Ok(text) = read(&root.join(&path), &path)
+        {
+            waiting.extend(extend::files(&text));
+            others.insert(path, text);
+        }
+    }
+    others
+}
+
+/// The files of a commit that a policy of the same commit builds on.
+///
+/// # Errors
+/// One of them cannot be read, or is larger than a policy may be.
+pub fn others_in(source: &Source, commit: &ObjectId, text: &str) -> Result<Others, GitError> {
+    let mut others = Others::new();
+    let mut waiting = extend::files(text);
+    while let Some(path) = waiting.pop() {
+        if others.len() < extend::FILES_MAX
+            && !others.contains_key(&path)
+            && let Some(bytes) = source.read_file(commit, &path, yaml::TEXT_BYTES_MAX as u64)?
+        {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            waiting.extend(extend::files(&text));
+            others.insert(path, text);
+        }
+    }
+    Ok(others)
 }
 
 /// One line a fault, as `policy check` prints them.

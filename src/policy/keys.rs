@@ -87,7 +87,7 @@ macro_rules! texts {
 
 texts! {
     LINE "a line of text" texts::line;
-    EXTENDED "a built-in policy" texts::extended;
+    EXTENDED "a built-in policy, or a file below .github/" texts::extended;
     PROSE "a text" texts::prose;
     ARGUMENT "an argument" texts::argument;
     KEBAB "a name in kebab-case" texts::kebab;
@@ -135,7 +135,7 @@ macro_rules! key {
 #[rustfmt::skip]
 pub static POLICY: &[Key] = &[
     key!("version", Shape::Count(1, 1), "", "1", "the version of this schema"),
-    key!("extends", Shape::List(&Shape::Text(&EXTENDED), 0), "[]", "[maintenance]", "built-in policies that this one builds on, merged in order; this file only adds to their lists or replaces their scalars"),
+    key!("extends", Shape::List(&Shape::Text(&EXTENDED), 0), "[]", "[maintenance]", "built-in policies and files below .github/ that this one builds on, merged in order; this file only adds to their lists or replaces their scalars"),
     key!("bases", Shape::List(&Shape::Text(&BASE), 0), "[]", "[\"release/*\"]", "other base branches for which this policy may be used"),
     key!("triggers", Shape::Section(TRIGGERS), "", "", "who and what may start a run"),
     key!("tasks", Shape::Entries(&KEBAB, &Shape::Section(TASK)), "{}", "{ update-deps: { prompt: Update } }", "prompts by name, for `/tagout NAME`, for schedules and for dispatches"),

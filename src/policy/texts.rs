@@ -45,7 +45,7 @@ pub fn line(text: &str) -> Check {
     Ok(())
 }
 
-/// A policy that can be built on.
+/// A policy that can be built on: one that is built in, or a file of the same commit.
 pub fn extended(text: &str) -> Check {
     let names: Vec<&str> = super::parse::extend::BUILT_IN
         .iter()
@@ -54,15 +54,18 @@ pub fn extended(text: &str) -> Check {
     if names.contains(&text) {
         return Ok(());
     }
-    let mend = format!("use {}, or leave it out", names.join(" or "));
-    if text.starts_with(".github/") {
-        return wrong(
-            text,
-            "is a file of the repository, which is not supported yet",
-            &mend,
-        );
+    if super::parse::extend::is_file(text) {
+        return Ok(());
     }
-    wrong(text, "is not a policy that is built in", &mend)
+    let mend = format!(
+        "use {}, or a file like .github/policies/base.yml",
+        names.join(" or ")
+    );
+    wrong(
+        text,
+        "is neither a policy that is built in nor a YAML file below .github/",
+        &mend,
+    )
 }
 
 /// Any text that is not empty, such as a prompt or a shell command.

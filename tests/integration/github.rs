@@ -604,12 +604,14 @@ fn policy_is_read_from_the_base_commit() {
         let scene = Scene::new("write");
         let github = scene.github().await;
         let base = scene.base.parse().expect("an id");
-        assert_eq!(github.policy_file(&base).await.expect("asked"), None);
+        let (policy, others) = github.policy_files(&base).await.expect("asked");
+        assert!(policy.is_none() && others.is_empty());
         let files = [(".github/tagout.yml", "version: 1\n")];
         let next = scene.server.world().push("main", "octocat", &files);
         let next = next.parse().expect("an id");
-        assert_eq!(github.policy_file(&base).await.expect("asked"), None);
-        let found = github.policy_file(&next).await.expect("asked");
+        let (policy, others) = github.policy_files(&base).await.expect("asked");
+        assert!(policy.is_none() && others.is_empty());
+        let (found, _) = github.policy_files(&next).await.expect("asked");
         assert_eq!(found.as_deref(), Some(b"version: 1\n".as_slice()));
     });
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use tagout::policy::keys::{self, Shape};
 use tagout::policy::lint::lint;
 use tagout::policy::model::{Network, Policy};
-use tagout::policy::parse::extend::BUILT_IN;
-use tagout::policy::parse::{parse, parse_placed, yaml};
+use tagout::policy::parse::extend::{self, BUILT_IN};
+use tagout::policy::parse::{parse, parse_placed, parse_whole, yaml};
 use tagout::policy::{show, supported};
 
 const DEFAULT: &str = include_str!("../../policies/default.yml");
@@ -227,6 +227,8 @@ const WRONG: &[(&str, &str)] = &[
     ("version: 1\nnetwork: {allow: [{host: m.a.example, tls: tunnel}, {host: '*.a.example'}]}", "p.yml:2:39"),
     ("version: 1\nextends: [nonsense]", "p.yml:2:11"),
     ("version: 1\nextends: [.github/more.yml]", "p.yml:2:11"),
+    ("version: 1\nextends: [.github/../more.yml]", "p.yml:2:11"),
+    ("version: 1\nextends: [more.yml]", "p.yml:2:11"),
     ("version: 1\nextends: maintenance", "p.yml:2:10"),
     ("version: 1\nchanges: {allow: ['[']}", "p.yml:2:19"),
     ("version: 1\npull-request: {branch-prefix: 'refs/heads/'}", "p.yml:2:31"),
@@ -734,4 +736,78 @@ pull-request: {labels: [own, maintenance]}
     let alone = parse("p.yml", "extends: [maintenance]\nversion: 1\n").unwrap();
     assert_eq!(alone.pull_request.labels, ["maintenance"]);
     assert_eq!(alone.network.at.file.as_ref(), "p.yml");
+}
+
+/// What is wrong with a policy that builds on these files, as `file:line:column`.
+fn places_of(text: &str, others: &[(&str, &str)]) -> Vec<String> {
+    let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
+    let others = others.iter().map(owned).collect();
+    let found = parse_whole(".github/tagout.yml", text, &others);
+    let faults = found.err().unwrap_or_default();
+    faults
+        .iter()
+        .map(|it| format!("{}:{}:{}", it.at.file, it.at.line, it.at.column))
+        .collect()
+}
+
+#[test]
+fn files_of_the_commit_are_built_on_in_order() {
+    let (one, two) = (".github/one.yml", ".github/policies/two.yaml");
+    let others = [
+        (
+            one,
+            "version: 1\nextends: [.github/policies/two.yaml]\nsetup: [b]\nlimits: {processes: 7}\n",
+        ),
+        (
+            two,
+            "version: 1\nsetup: [a]\nlimits: {processes: 5}\nbases: ['v*']\n",
+        ),
+    ];
+    let text = "version: 1\nextends: [maintenance, .github/one.yml]\nsetup: [c]\n";
+    let owned = others.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let policy = parse_whole("p.yml", text, &owned.into()).unwrap();
+    assert_eq!(policy.setup, ["a", "b", "c"]);
+    assert_eq!(policy.limits.processes, 7);
+    assert_eq!(policy.bases, ["v*"]);
+    assert!(policy.tasks.contains_key("fix-lints"));
+    assert_eq!(extend::files(text), [one]);
+}
+
+#[test]
+fn faults_of_files_that_are_built_on_name_the_file() {
+    let one = ".github/one.yml";
+    let text = "version: 1\nextends: [.github/one.yml]\n";
+    for (file, place) in [
+        ("version: 1\nsetpu: [a]\n", ".github/one.yml:2:1"),
+        ("version: 1\nsetup: [\n", ".github/one.yml:2:9"),
+        ("setup: [a]\n", ".github/one.yml:1:1"),
+        (
+            "version: 1\nextends: [.github/two.yml]\n",
+            ".github/one.yml:2:11",
+        ),
+    ] {
+        assert_eq!(places_of(text, &[(one, file)]), [place], "{file}");
+    }
+    assert_eq!(
+        places_of(text, &[]),
+        [".github/tagout.yml:2:11"],
+        "it is not there"
+    );
+}
+
+#[test]
+fn circles_and_crowds_are_refused() {
+    let text = "version: 1\nextends: [.github/one.yml]\n";
+    let itself = [(".github/one.yml", text)];
+    assert_eq!(places_of(text, &itself), [".github/one.yml:2:11"]);
+    let back = "version: 1\nextends: [.github/tagout.yml]\n";
+    let around = [(".github/one.yml", back), (".github/tagout.yml", text)];
+    assert_eq!(places_of(text, &around), [".github/one.yml:2:11"]);
+    let names: Vec<String> = (0..20).map(|it| format!(".github/n{it}.yml")).collect();
+    let files: Vec<(&str, &str)> = names
+        .iter()
+        .map(|it| (it.as_str(), "version: 1\n"))
+        .collect();
+    let many = format!("version: 1\nextends: [{}]\n", names.join(", "));
+    assert_eq!(places_of(&many, &files).len(), 4, "sixteen are taken");
 }

@@ -127,7 +127,12 @@ fn setup(args: &EgressArgs) -> Result<EgressSetup, CommandError> {
     }
     let text = fs::read_to_string(&args.policy).map_err(unreadable)?;
     let file = args.policy.display().to_string();
-    let mut policy = parse::parse(&file, &text).map_err(CommandError::Policy)?;
+    let mut policy = parse::parse_whole(
+        &file,
+        &text,
+        &crate::broker::policies::others_on_disk(Path::new(&file), &text),
+    )
+    .map_err(CommandError::Policy)?;
     add_registries(args, &mut policy, &file)?;
     let listen = args
         .listen

@@ -10,6 +10,7 @@ use super::record::Record;
 use crate::broker::forge::github::{Endpoint, GitHub};
 use crate::broker::git::Source as Repo;
 use crate::broker::journal::Source;
+use crate::broker::policies;
 use crate::broker::refusals::Written;
 use crate::broker::surroundings::Surroundings;
 use crate::cli::{Forge, JobArgs};
@@ -20,7 +21,7 @@ use crate::gate::{self, Admitted, Base, Facts, Runner};
 use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::{NetworkMode, Policy};
-use crate::policy::parse::{self, Places};
+use crate::policy::parse::{self, Others, Places};
 
 /// Where the policy lies in a commit.
 pub const POLICY_FILE: &str = ".github/tagout.yml";
@@ -37,7 +38,7 @@ pub struct Trusted {
     pub policy: Policy,
     /// Where its keys are written.
     pub places: Places,
-    /// SHA-256 of its text.
+    /// SHA-256 of its text, and of those that it builds on.
     pub digest: Digest,
     /// The file as the user knows it.
     pub file: String,
@@ -423,23 +424,28 @@ fn trusted(
             ));
         }
         let text = read_policy(path)?;
-        return parsed(&path.display().to_string(), Some(text));
+        let others = policies::others_on_disk(path, &String::from_utf8_lossy(&text));
+        return parsed(&path.display().to_string(), Some(text), &others);
     }
-    let bytes = match repo {
-        Some(repo) => repo
-            .read_file(commit, POLICY_FILE, POLICY_BYTES_MAX)
-            .map_err(|error| End::of(Outcome::PolicyInvalid, "policy-unreadable", &error))?,
-        None => None,
+    let Some(repo) = repo else {
+        return parsed(POLICY_FILE, None, &Others::new());
     };
-    parsed(POLICY_FILE, bytes)
+    let unreadable =
+        |error: &dyn std::error::Error| End::of(Outcome::PolicyInvalid, "policy-unreadable", error);
+    let bytes = repo
+        .read_file(commit, POLICY_FILE, POLICY_BYTES_MAX)
+        .map_err(|error| unreadable(&error))?;
+    let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default());
+    let others = policies::others_in(repo, commit, &text).map_err(|error| unreadable(&error))?;
+    parsed(POLICY_FILE, bytes, &others)
 }
 
 async fn trusted_by_api(github: &GitHub, commit: &ObjectId) -> Result<Trusted, End> {
-    let bytes = github
-        .policy_file(commit)
+    let (bytes, others) = github
+        .policy_files(commit)
         .await
         .map_err(|error| End::of(Outcome::ForgeFailed, "policy-unreadable", &error))?;
-    parsed(POLICY_FILE, bytes)
+    parsed(POLICY_FILE, bytes, &others)
 }
 
 fn read_policy(path: &Path) -> Result<Vec<u8>, End> {
@@ -456,7 +462,7 @@ fn read_policy(path: &Path) -> Result<Vec<u8>, End> {
     Ok(bytes)
 }
 
-fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
+fn parsed(file: &str, bytes: Option<Vec<u8>>, others: &Others) -> Result<Trusted, End> {
     let Some(bytes) = bytes else {
         return Ok(Trusted {
             policy: Policy::default(),
@@ -465,7 +471,7 @@ fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
             file: file.to_owned(),
         });
     };
-    let digest = Digest::of(&bytes);
+    let digest = digest(&bytes, others);
     let text = String::from_utf8(bytes).map_err(|error| {
         End::new(
             Outcome::PolicyInvalid,
@@ -473,7 +479,7 @@ fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
             format!("{file}:1:1: {}", causes(&error)),
         )
     })?;
-    let (policy, places) = parse::parse_placed(file, &text).map_err(|faults| {
+    let (policy, places) = parse::parse_whole_placed(file, &text, others).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         End::new(Outcome::PolicyInvalid, "policy-invalid", lines.join("\n"))
     })?;
@@ -483,6 +489,19 @@ fn parsed(file: &str, bytes: Option<Vec<u8>>) -> Result<Trusted, End> {
         digest,
         file: file.to_owned(),
     })
+}
+
+/// Of the policy's text alone, or of it and the digests of all that it builds on, by their paths.
+fn digest(bytes: &[u8], others: &Others) -> Digest {
+    let own = Digest::of(bytes);
+    if others.is_empty() {
+        return own;
+    }
+    let mut all = own.to_string();
+    for (path, text) in others {
+        all.push_str(&format!("\n{path} {}", Digest::of(text.as_bytes())));
+    }
+    Digest::of(all.as_bytes())
 }
 
 /// Where the proposal goes.

@@ -2,7 +2,7 @@
 //! It must never read a file: what can be named is compiled in, so that nothing but the program and the trusted commit
 //! decides.
 
-use super::yaml::{self, Node, Value, Wrong};
+use super::yaml::{self, Mark, Node, Value};
 
 /// Policies that every other one can build on, with their names.
 pub const BUILT_IN: &[(&str, &str)] = &[(
@@ -10,24 +10,75 @@ pub const BUILT_IN: &[(&str, &str)] = &[(
     include_str!("../../../policies/maintenance.yml"),
 )];
 
-/// The trees that a policy extends, in order, their marks numbered from 1, and their names.
-///
-/// # Errors
-/// What is wrong in a built-in policy, which a test keeps from happening.
-pub(super) fn trees(names: &[String]) -> Result<Vec<(String, Node)>, Wrong> {
-    let mut found = Vec::new();
-    for name in names {
-        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| known == name) {
-            let (mut node, _) = yaml::read(text)?;
-            let number = u16::try_from(found.len() + 1).unwrap_or(u16::MAX);
-            renumber(&mut node, number);
-            found.push((format!("built-in policy {name}"), node));
-        }
-    }
-    Ok(found)
+/// Files of the repository that one policy is made of at most, each counted as often as it is named.
+pub const FILES_MAX: usize = 16;
+/// Bytes of the longest path of such a file.
+const PATH_BYTES_MAX: usize = 200;
+
+/// Whether a word names a file that can be built on: a YAML file below `.github/`, by a path that can be read in one way.
+#[must_use]
+pub fn is_file(word: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    word.len() <= PATH_BYTES_MAX
+        && word.strip_prefix(".github/").is_some_and(|rest| {
+            rest.split('/').all(plain) && (rest.ends_with(".yml") || rest.ends_with(".yaml"))
+        })
 }
 
-fn renumber(node: &mut Node, file: u16) {
+/// The files of the repository that a policy names under `extends`, each once. What is wrong with it is not said here.
+#[must_use]
+pub fn files(text: &str) -> Vec<String> {
+    let Ok((root, _)) = yaml::read(text) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (word, _) in words(&root) {
+        if is_file(&word) && !found.contains(&word) {
+            found.push(word);
+        }
+    }
+    found
+}
+
+/// The words under `extends`, with their places.
+pub(super) fn words(root: &Node) -> Vec<(String, Mark)> {
+    let Value::Map(entries) = &root.value else {
+        return Vec::new();
+    };
+    let is_extends = |key: &Node| key.value == Value::Text("extends".to_owned());
+    let listed = entries.iter().find(|(key, _)| is_extends(key));
+    let Some((
+        _,
+        Node {
+            value: Value::List(items),
+            ..
+        },
+    )) = listed
+    else {
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| match &item.value {
+            Value::Text(word) => Some((word.clone(), item.at)),
+            Value::Null
+            | Value::Flag(_)
+            | Value::Count(_)
+            | Value::OddNumber(_)
+            | Value::List(_)
+            | Value::Map(_) => None,
+        })
+        .collect()
+}
+
+/// Says of a tree which file it is of.
+pub(super) fn renumber(node: &mut Node, file: u16) {
     node.at.file = file;
     match &mut node.value {
         Value::Null | Value::Flag(_) | Value::Count(_) | Value::OddNumber(_) | Value::Text(_) => {}

@@ -16,6 +16,7 @@ use crate::gate::{
 };
 use crate::names::{NotValid, ObjectId};
 use crate::policy::model::Policy;
+use crate::policy::parse::{Others, extend};
 
 /// Bytes of the largest policy file that is read from GitHub.
 const POLICY_BYTES_MAX: usize = 256 * 1024;
@@ -223,12 +224,30 @@ impl GitHub {
         }
     }
 
-    /// The policy file of a commit, `.github/tagout.yml`; none where there is none.
+    /// The policy file of a commit, `.github/tagout.yml`, none where there is none, and the files that it builds on.
     ///
     /// # Errors
     /// As `file`.
-    pub async fn policy_file(&self, commit: &ObjectId) -> Result<Option<Vec<u8>>, ForgeError> {
-        self.file(".github/tagout.yml", commit, POLICY_BYTES_MAX)
-            .await
+    pub async fn policy_files(
+        &self,
+        commit: &ObjectId,
+    ) -> Result<(Option<Vec<u8>>, Others), ForgeError> {
+        let extended =
+            |bytes: &[u8]| -> Vec<String> { extend::files(&String::from_utf8_lossy(bytes)) };
+        let policy = self
+            .file(".github/tagout.yml", commit, POLICY_BYTES_MAX)
+            .await?;
+        let mut others = Others::new();
+        let mut waiting = extended(policy.as_deref().unwrap_or_default());
+        while let Some(path) = waiting.pop() {
+            if others.len() < extend::FILES_MAX
+                && !others.contains_key(&path)
+                && let Some(bytes) = self.file(&path, commit, POLICY_BYTES_MAX).await?
+            {
+                waiting.extend(extended(&bytes));
+                others.insert(path, String::from_utf8_lossy(&bytes).into_owned());
+            }
+        }
+        Ok((policy, others))
     }
 }
