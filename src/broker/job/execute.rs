@@ -40,6 +40,8 @@ pub struct Worked {
     pub secrets: Vec<Secret>,
     /// What `network.registries` came to.
     pub rules: Vec<Rule>,
+    /// The files of its tools that the run finds in its HOME.
+    pub home: Vec<(String, String)>,
     /// The proof that nothing of the tree is left.
     pub gone: TreeGone,
 }
@@ -76,7 +78,7 @@ pub async fn work(
     let space = workspace(asked, args, record)?;
     let mut egress = start_egress(&setup, record, "egress")?;
     let mut plan = plan(asked, &space, &prepared, &setup, egress.as_ref());
-    plan.home = registries.home;
+    plan.home.clone_from(&registries.home);
     plan.read.extend(attached.folder);
     patterns::resolve(&mut plan)
         .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
@@ -120,6 +122,7 @@ pub async fn work(
         changeset,
         secrets,
         rules,
+        home: registries.home,
         gone: ended.gone,
     })
 }

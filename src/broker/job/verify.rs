@@ -40,6 +40,7 @@ pub async fn verify(
     let mut egress = execute::start_egress(&setup, record, "verify-egress")?;
     let mut plan = plan(asked, &space, egress.as_ref());
     plan.environment.extend(setup.placeholders());
+    plan.home.clone_from(&worked.home);
     patterns::resolve(&mut plan)
         .map_err(|error| End::of(Outcome::Refused, "pattern-unresolved", &error))?;
     let door = egress.as_mut().and_then(Handle::take_door);
