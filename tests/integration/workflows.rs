@@ -630,6 +630,8 @@ fn called(path: &str, digest: &str) -> String {
         .replace("${{ inputs.runs-on }}", "ubuntu-latest")
         .replace("${{ inputs.timeout-minutes }}", "5")
         .replace("${{ inputs.secret-names }}", "OPENAI_API_KEY")
+        .replace("${{ inputs.publish-with }}", "''")
+        .replace("inputs.publish-with != ''", "false")
         .replace("${{ inputs.binary }}", path)
         .replace("${{ inputs.binary-sha256 }}", &format!("'{digest}'"));
     assert!(!jobs.contains("inputs."), "an input was forgotten");
