@@ -56,7 +56,9 @@ pub enum GitError {
     #[error("{0} names no commit of this repository")]
     NoSuchCommit(String),
     /// An object that is missing or broken. A shallow or partial clone lacks objects by design.
-    #[error("object {id} cannot be read; if the clone is partial, fetch it in full")]
+    #[error(
+        "object {id} cannot be read; if the clone is shallow or partial, fetch it in full (actions/checkout: `fetch-depth: 0`)"
+    )]
     Object {
         /// Which object.
         id: String,

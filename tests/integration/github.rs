@@ -549,6 +549,10 @@ fn lock_that_the_policy_demands_must_stand() {
         assert!(matches!(error, ForgeError::LockMissing { .. }), "{error}");
         assert_eq!(scene.counts(), (0, 0, 0));
         scene.server.world().required_checks = vec!["tagout/approval".to_owned()];
+        let error = scene.publish(edit("one\n")).await.expect_err("refused");
+        assert!(matches!(error, ForgeError::LockUnbound { .. }), "{error}");
+        assert_eq!(scene.counts(), (0, 0, 0));
+        scene.server.world().check_app = Some(77);
         assert!(scene.publish(edit("one\n")).await.is_ok());
     });
 }

@@ -725,3 +725,139 @@ fn doctor_tells_the_repositorys_settings_with_a_token() {
     assert!(json["settings"].is_null(), "{json}");
     assert_eq!(json["settings-not-read"], "GITHUB_TOKEN is not set");
 }
+
+#[test]
+fn policy_builds_on_a_file_of_the_same_commit_in_both_jobs() {
+    let policy = "version: 1\nextends: [.github/base.yml]\n";
+    let base = "version: 1\npull-request: {branch-prefix: agent/}\n";
+    let files = [(".github/tagout.yml", policy), (".github/base.yml", base)];
+    let scene = Scene::with("write", &files);
+    // What the folder holds now is not the commit's.
+    fs::write(scene.place.repo().join(".github/base.yml"), "nonsense").unwrap();
+    let (bundle, digest) = sealed(&scene);
+    let (code, json) = scene.tagout(TOKEN, &publish(&bundle, &digest, &[]));
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(json["branch"], "agent/issue-7");
+
+    let scene = Scene::with("write", &files[..1]);
+    let (code, json) = execute(&scene, READER);
+    assert_eq!(
+        (code, json["code"].as_str()),
+        (3, Some("policy-invalid")),
+        "{json}"
+    );
+    let message = json["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(".github/tagout.yml:2:11: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn demanded_lock_must_be_bound_to_an_app_of_ones_own() {
+    let policy = "version: 1\napproval: {enforced: require}\n";
+    let scene = Scene::with("write", &[(".github/tagout.yml", policy)]);
+    let (bundle, digest) = sealed(&scene);
+    for (checks, app, expected) in [
+        (vec![], None, (4, Some("lock-missing"))),
+        (vec!["tagout/approval"], None, (4, Some("lock-unbound"))),
+        (
+            vec!["tagout/approval"],
+            Some(15_368),
+            (4, Some("lock-unbound")),
+        ),
+        (vec!["tagout/approval"], Some(77), (0, None)),
+    ] {
+        let mut world = scene.server.world();
+        world.required_checks = checks.into_iter().map(str::to_owned).collect();
+        world.check_app = app;
+        drop(world);
+        let (code, json) = scene.tagout(TOKEN, &publish(&bundle, &digest, &[]));
+        assert_eq!((code, json["code"].as_str()), expected, "{json}");
+        let opened = scene.server.world().pulls.len();
+        assert_eq!(opened, usize::from(expected.0 == 0), "{json}");
+    }
+}
+
+#[test]
+fn publisher_with_an_apps_token_finds_its_own_ledger() {
+    let scene = Scene::new("write");
+    scene.server.world().account("my-app[bot]", 90, "Bot");
+    let writes = ["contents", "issues", "pull_requests", "statuses"];
+    token_that_writes(&scene, "mine", "my-app[bot]", &writes);
+    let work = [
+        "run",
+        "--json",
+        "--publish-with",
+        "app",
+        "--",
+        "sh",
+        "-c",
+        "echo x > b.txt",
+    ];
+    let (code, json) = scene.tagout("mine", &work);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("proposed")),
+        "{json}"
+    );
+    // Asking GraphQL whose token it is changes nothing.
+    let changed = || {
+        let writes = scene.server.writes().into_iter();
+        writes.filter(|it| it != "POST /graphql").count()
+    };
+    let before = changed();
+    let (code, json) = scene.tagout_as_run("43", "issue_comment", "mine", &work);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("ignored")),
+        "{json}"
+    );
+    assert_eq!(changed(), before, "one run for these words");
+}
+
+#[test]
+fn refusals_are_answered_so_often_a_day_and_then_in_silence() {
+    let scene = Scene::new("read");
+    let mut world = scene.server.world();
+    for issue in 100..150 {
+        world.comment(
+            issue,
+            ACTIONS,
+            "Nothing was started\n\n<!-- tagout:answer 1 -->",
+        );
+        let said = world.comments.last_mut().unwrap();
+        "2999-01-01T00:00:00Z".clone_into(&mut said.updated_at);
+    }
+    drop(world);
+    let (code, json) = scene.tagout(TOKEN, &["run", "--json", "--", "true"]);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (4, Some("refused")),
+        "{json}"
+    );
+    assert_eq!(scene.server.writes(), Vec::<String>::new());
+    scene.server.world().comments.remove(10);
+    let (code, _) = scene.tagout(TOKEN, &["run", "--json", "--", "true"]);
+    assert_eq!(code, 4);
+    assert_eq!(scene.server.writes(), ["POST /repos/o/r/issues/7/comments"]);
+}
+
+#[test]
+fn agent_that_changes_nothing_gets_a_comment_and_no_pull_request() {
+    let scene = Scene::new("write");
+    let (code, json) = scene.tagout(TOKEN, &["run", "--json", "--", "true"]);
+    assert_eq!(
+        (code, json["outcome"].as_str()),
+        (0, Some("no-changes")),
+        "{json}"
+    );
+    let world = scene.server.world();
+    assert!(world.pulls.is_empty() && world.refs_made.is_empty());
+    let said = world.comments.iter().filter(|it| it.user == ACTIONS);
+    let said: Vec<&str> = said.map(|it| it.body.as_str()).collect();
+    assert!(
+        said.len() == 1 && said[0].contains("the agent changed nothing"),
+        "{said:?}"
+    );
+}

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::github_server::Server;
-use crate::github_server::world::TOKEN;
+use crate::github_server::world::{ACTIONS, TOKEN};
 
 /// Monday, 23 November 2026: the line `17 4 * * 1` came due in the hour before.
 const AT: &str = "2026-11-23T05:00:00Z";
@@ -88,9 +88,21 @@ fn task_with_an_open_proposal_waits() {
     drop(world);
     let (_, matrix) = plan(Some(&server), &["--policy", policy, "--at", AT]);
     assert_eq!(matrix["include"][0]["repository"], "o/r");
-    server
-        .world()
-        .opened("octocat", "tagout/task-tidy", "main", ("Tidy", ""));
+    let open = |login: &str| {
+        let words = ("Tidy", "");
+        server
+            .world()
+            .opened(login, "tagout/task-tidy", "main", words)
+    };
+    let strangers = open("octocat");
+    let fork = open(ACTIONS);
+    server.world().from_forks.push(fork);
+    let (_, matrix) = plan(Some(&server), &["--policy", policy, "--at", AT]);
+    assert_eq!(
+        matrix["include"][0]["task"], "tidy",
+        "{strangers} and {fork} have the name of the branch alone"
+    );
+    open(ACTIONS);
     let (done, matrix) = plan(Some(&server), &["--policy", policy, "--at", AT]);
     assert_eq!(matrix, json!({"include": []}));
     assert!(String::from_utf8_lossy(&done.stderr).contains("still open"));
@@ -105,6 +117,10 @@ fn thousand_repositories_are_planned_in_twenty_requests() {
             7 | 8 => (Some(POLICY.to_owned()), Vec::new()),
             9 => (Some(POLICY.to_owned()), vec!["task-tidy".to_owned()]),
             10 => (Some("version: 2\n".to_owned()), Vec::new()),
+            11 => {
+                let text = format!("{POLICY}extends: [.github/more.yml]\n");
+                (Some(text), Vec::new())
+            }
             _ => (None, Vec::new()),
         };
         world.fleet.push((format!("o/r{number}"), policy, open));
@@ -126,6 +142,7 @@ fn thousand_repositories_are_planned_in_twenty_requests() {
         "{said}"
     );
     assert!(said.contains("o/r10: its policy is wrong"), "{said}");
+    assert!(said.contains("o/r11: its policy builds on files"), "{said}");
     let asked = server.world().journal.len();
     assert_eq!(asked, 20);
 }

@@ -65,6 +65,29 @@ fn publisher_that_is_killed_after_any_request_is_taken_up_without_a_double() {
 }
 
 #[test]
+fn branch_that_somebody_else_made_meanwhile_is_not_taken_away() {
+    run(async {
+        for (made_by_us, left) in [(true, false), (false, true)] {
+            let scene = Scene::new("write");
+            let mut world = scene.server.world();
+            if !made_by_us {
+                let base = scene.base.clone();
+                world.set_ref("tagout/issue-7", "octocat", &base);
+                world.fail("GET", "/git/ref/heads/tagout", 404, 1);
+            }
+            world.fail("POST", "/pulls", 403, 9);
+            drop(world);
+            scene
+                .publish(edit("one\n"))
+                .await
+                .expect_err("told to fail");
+            let refs = scene.server.world().refs.clone();
+            assert_eq!(refs.contains_key("tagout/issue-7"), left, "{refs:?}");
+        }
+    });
+}
+
+#[test]
 fn protected_file_is_named_in_a_review_once() {
     run(async {
         let mut scene = Scene::new("write");

@@ -48,3 +48,53 @@ pub fn derive(admitted: &Admitted, policy: &Policy) -> Result<String, NotValid> 
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{self, Base};
+
+    fn derived(prefix: &str, base: &str) -> Option<String> {
+        let base = Base {
+            branch: base.to_owned(),
+            commit: "a".repeat(40).parse().unwrap(),
+        };
+        let admitted = gate::keyboard("do it", None, base).unwrap();
+        let mut policy = Policy::default();
+        policy.pull_request.branch_prefix = prefix.to_owned();
+        derive(&admitted, &policy).ok()
+    }
+
+    #[test]
+    fn branch_is_the_prefix_and_the_task() {
+        let name = derived("tagout/", "main").unwrap();
+        assert!(name.starts_with("tagout/keyboard-"), "{name}");
+        assert_eq!(derived("a/b.c_d/", "main").unwrap().matches('/').count(), 2);
+    }
+
+    #[test]
+    fn branch_that_could_be_read_in_another_way_is_refused() {
+        let long = format!("{}/", "x".repeat(BRANCH_BYTES_MAX));
+        for prefix in [
+            "tagout",
+            "",
+            "/",
+            "a b/",
+            "a//",
+            "../",
+            "a/../",
+            ".a/",
+            "-a/",
+            "a.lock/",
+            "a./",
+            "ä/",
+            "a\\/",
+            "a:/",
+            long.as_str(),
+        ] {
+            assert_eq!(derived(prefix, "main"), None, "{prefix}");
+        }
+        let base = derived("tagout/", "main").unwrap();
+        assert_eq!(derived("tagout/", &base), None, "it is the base branch");
+    }
+}

@@ -22,6 +22,7 @@ use crate::names::{Digest, ObjectId, Repository, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::{NetworkMode, Policy};
 use crate::policy::parse::{self, Others, Places};
+use crate::report::Arrangement;
 
 /// Where the policy lies in a commit.
 pub const POLICY_FILE: &str = ".github/tagout.yml";
@@ -242,7 +243,8 @@ async fn by_event(
         )
         .await;
     let origin = addressed.origin();
-    match gate::admit(addressed, &trusted.policy, &facts) {
+    let writes = reads == Reads::Api || record.facts.arrangement == Arrangement::OneProcess;
+    match judged(addressed, &trusted.policy, &mut facts, &github, writes).await {
         Ok(admitted) => {
             admit(record, &admitted, &trusted)?;
             let policy = &trusted.policy;
@@ -270,6 +272,21 @@ async fn by_event(
             })))
         }
     }
+}
+
+/// The gate's judgement. A job that may write judges again by the account that it really writes as.
+async fn judged(
+    addressed: gate::Addressed,
+    policy: &Policy,
+    facts: &mut Facts,
+    github: &GitHub,
+    writes: bool,
+) -> Result<Admitted, Refusal> {
+    let admitted = gate::admit(addressed.clone(), policy, facts)?;
+    if writes && github.recount(&addressed, facts).await {
+        return gate::admit(addressed, policy, facts);
+    }
+    Ok(admitted)
 }
 
 /// What may be shown of the thread; how much is not goes into the report.

@@ -252,6 +252,7 @@ async fn prospects(
         .await
         .map_err(|error| match error {
             ForgeError::LockMissing { .. } => End::of(Outcome::Refused, "lock-missing", &error),
+            ForgeError::LockUnbound { .. } => End::of(Outcome::Refused, "lock-unbound", &error),
             _ => End::of(Outcome::ForgeFailed, "github-said-no", &error),
         })?;
     record.facts.notes.extend(notes);

@@ -75,6 +75,15 @@ pub(super) fn is_plain(changes: &[Change]) -> bool {
         })
 }
 
+/// Whether this run made a branch. Only such a branch is taken away after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Born {
+    /// It did.
+    Here,
+    /// It was there, or nobody knows.
+    Before,
+}
+
 impl GitHub {
     /// The tree that a commit holds.
     pub(super) async fn tree_of(&self, commit: &ObjectId) -> Result<ObjectId, ForgeError> {
@@ -207,8 +216,13 @@ impl GitHub {
         }
     }
 
-    /// Makes a branch that does not exist yet. Where the answer is unclear, what is there decides.
-    pub(super) async fn make_branch(&self, branch: &str, at: &ObjectId) -> Result<(), ForgeError> {
+    /// Makes a branch that does not exist yet. Where the answer is unclear, what is there decides; who made it is not known
+    /// then, so that nobody takes it away again.
+    pub(super) async fn make_branch(
+        &self,
+        branch: &str,
+        at: &ObjectId,
+    ) -> Result<Born, ForgeError> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": at.as_str()});
         let made: Result<RawRef, ForgeError> = self
             .caller
@@ -219,12 +233,14 @@ impl GitHub {
                 Some(CONTENTS),
             )
             .await;
-        let Err(error) = made else { return Ok(()) };
+        let Err(error) = made else {
+            return Ok(Born::Here);
+        };
         if !error.is_unclear() && !error.is_status(422) {
             return Err(error);
         }
         match self.head(branch).await? {
-            Some(head) if head == *at => Ok(()),
+            Some(head) if head == *at => Ok(Born::Before),
             Some(head) => Err(ForgeError::BranchForeign {
                 branch: branch.to_owned(),
                 head: head.to_string(),

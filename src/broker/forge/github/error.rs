@@ -157,6 +157,16 @@ pub enum ForgeError {
         #[source]
         source: Box<ForgeError>,
     },
+    /// The policy demands a lock, and the one that stands can be opened by any workflow.
+    #[error(
+        "the policy demands a lock, and the ruleset of branch {branch} that requires the check {context} binds it to no App of your own: any workflow with statuses: write or checks: write could set it"
+    )]
+    LockUnbound {
+        /// The base branch.
+        branch: String,
+        /// The check.
+        context: String,
+    },
     /// The policy demands a lock that does not stand.
     #[error(
         "the policy demands that a ruleset of branch {branch} requires the check {context}, and none does"
@@ -203,7 +213,8 @@ impl ForgeError {
             | Self::OtherBase { .. }
             | Self::OtherTree { .. }
             | Self::LeftBehind { .. }
-            | Self::LockMissing { .. } => false,
+            | Self::LockMissing { .. }
+            | Self::LockUnbound { .. } => false,
         }
     }
 }

@@ -91,6 +91,22 @@ impl GitHub {
         facts
     }
 
+    /// Counts the runs again by the account that this token really writes as, where reading alone did not tell it. An App's
+    /// token tells its account to GraphQL alone, which is sent as POST: for whoever may write, and after the gate's yes.
+    /// True where that made a difference.
+    pub async fn recount(&self, addressed: &Addressed, facts: &mut Facts) -> bool {
+        let (Ledger::Known(_), Some(at)) = (&facts.ledger, addressed.at()) else {
+            return false;
+        };
+        let me = self.identity().await;
+        if facts.own_account == Some(me.id) {
+            return false;
+        }
+        facts.own_account = Some(me.id);
+        facts.ledger = self.ledger(at, &me).await;
+        true
+    }
+
     /// The words that asked, as they stand now.
     async fn words(&self, addressed: &Addressed) -> Refetched {
         let Some(origin) = addressed.origin() else {

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::GitHub;
 use super::error::ForgeError;
+use super::shapes::{RawAccount, RawId};
+use crate::gate::GITHUB_ACTIONS_BOT;
 
 /// Repositories that one request asks for; with their branches it stays far below GraphQL's limit of 500,000 nodes.
 const PAGE_REPOSITORIES: usize = 50;
@@ -176,22 +178,36 @@ fn member(node: Node) -> Member {
 
 #[derive(Deserialize)]
 struct RawPull {
+    user: Option<RawAccount>,
     head: RawHead,
+    base: RawHead,
 }
 
 #[derive(Deserialize)]
 struct RawHead {
     #[serde(rename = "ref")]
     name: String,
+    repo: Option<RawId>,
 }
 
 impl GitHub {
-    /// The head branches of every open pull request.
+    /// The head branches of the open proposals: opened by the account of this token or of every workflow's, from a branch
+    /// of this repository. A name alone could be anybody's.
     ///
     /// # Errors
     /// No answer, or one that cannot be read.
     pub async fn open_heads(&self) -> Result<Vec<String>, ForgeError> {
+        let me = self.identity().await;
         let pulls: Vec<RawPull> = self.caller.list(&self.path("pulls?state=open&")).await?;
-        Ok(pulls.into_iter().map(|pull| pull.head.name).collect())
+        let ours = |pull: &RawPull| {
+            let author = pull.user.as_ref().map(|user| user.id);
+            let known = author.is_some_and(|id| id == me.id || id == GITHUB_ACTIONS_BOT);
+            known && pull.head.repo.is_some() && pull.head.repo == pull.base.repo
+        };
+        Ok(pulls
+            .into_iter()
+            .filter(ours)
+            .map(|pull| pull.head.name)
+            .collect())
     }
 }

@@ -4,10 +4,9 @@
 use serde_json::{Value, json};
 
 use super::call::Verb;
-use super::commit::{self, is_plain};
+use super::commit::{self, Born, is_plain};
 use super::error::ForgeError;
 use super::identity::{Certainty, Identity};
-use super::prospect::Lock;
 use super::review::Asked;
 use super::shapes::{RawCommit, RawComparison, RawPull};
 use super::status::Light;
@@ -41,6 +40,13 @@ enum Standing {
     Ours(ObjectId),
 }
 
+/// What was put on a branch.
+struct Put {
+    head: ObjectId,
+    made: Made,
+    born: Born,
+}
+
 impl GitHub {
     /// Opens or updates the one draft pull request of an admitted task. Repeating it after a failure at any point ends
     /// in the same one branch, pull request and comment.
@@ -63,20 +69,19 @@ impl GitHub {
         let mut notes = Vec::new();
         let standing = self.standing(&branch, admitted, &me).await?;
         let pull = self.pull(&branch, &me).await?;
-        let (head, made) = self
-            .put(&branch, &standing, admitted, checked, proposal)
-            .await?;
+        let put = self.put(&branch, &standing, admitted, checked, proposal);
+        let Put { head, made, born } = put.await?;
         let opened = self
             .open(
                 &branch, &head, made, pull, admitted, policy, proposal, &mut notes,
             )
             .await;
-        let (pull, outcome) = match (opened, &standing) {
+        let (pull, outcome) = match (opened, born) {
             (Ok(opened), _) => opened,
-            (Err(error), Standing::Absent) => {
+            (Err(error), Born::Here) => {
                 return Err(self.undone(&branch, &head, error).await);
             }
-            (Err(error), Standing::Empty(_) | Standing::Ours(_)) => return Err(error),
+            (Err(error), Born::Before) => return Err(error),
         };
         self.dress(&pull, policy, &mut notes).await;
         if checked.needs_changes() {
@@ -114,21 +119,6 @@ impl GitHub {
             made,
             notes,
         })
-    }
-
-    /// Fails where the policy demands a lock that does not stand.
-    async fn locked(&self, admitted: &Admitted, policy: &Policy) -> Result<(), ForgeError> {
-        let (branch, context) = (admitted.base_branch(), &policy.approval.context);
-        match policy.approval.enforced {
-            Enforced::Report => Ok(()),
-            Enforced::Require => match self.lock(branch, context).await {
-                Lock::Bound(_) | Lock::Unbound => Ok(()),
-                Lock::Missing => Err(ForgeError::LockMissing {
-                    branch: branch.to_owned(),
-                    context: context.clone(),
-                }),
-            },
-        }
     }
 
     async fn standing(
@@ -222,30 +212,40 @@ impl GitHub {
         admitted: &Admitted,
         checked: &Checked,
         proposal: &Proposal<'_>,
-    ) -> Result<(ObjectId, Made), ForgeError> {
+    ) -> Result<Put, ForgeError> {
         let base = admitted.base_commit();
         let changes = checked.changeset().changes();
         let base_tree = self.tree_of(base).await?;
         let tree = self.write_tree(&base_tree, changes).await?;
         let message = commit_message(admitted, proposal, Some(&tree));
-        match standing {
+        let (put, born) = match standing {
             Standing::Absent => {
-                self.make_branch(branch, base).await?;
-                match self.first(branch, base, &tree, &message, checked).await {
-                    Ok(put) => Ok(put),
-                    Err(error) => Err(self.undone(branch, base, error).await),
+                let born = self.make_branch(branch, base).await?;
+                let first = self.first(branch, base, &tree, &message, checked).await;
+                match (first, born) {
+                    (Ok(put), _) => (put, born),
+                    (Err(error), Born::Here) => {
+                        return Err(self.undone(branch, base, error).await);
+                    }
+                    (Err(error), Born::Before) => return Err(error),
                 }
             }
             Standing::Empty(head) if head == base => {
-                self.first(branch, base, &tree, &message, checked).await
+                let first = self.first(branch, base, &tree, &message, checked);
+                (first.await?, Born::Before)
             }
             Standing::Empty(_) => {
                 let made = self.commit_by_rest(&message, &tree, &[base]).await?;
                 self.advance(branch, &made.commit).await?;
-                Ok((made.commit, Made::Rest(made.signature)))
+                ((made.commit, Made::Rest(made.signature)), Born::Before)
             }
-            Standing::Ours(head) => self.next(branch, head, base, &tree, &message).await,
-        }
+            Standing::Ours(head) => {
+                let next = self.next(branch, head, base, &tree, &message);
+                (next.await?, Born::Before)
+            }
+        };
+        let (head, made) = put;
+        Ok(Put { head, made, born })
     }
 
     /// The first commit on a branch that stands at the base: signed by GraphQL where it can carry the change, else by REST.

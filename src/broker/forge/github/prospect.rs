@@ -65,6 +65,25 @@ impl GitHub {
         }
     }
 
+    /// Fails where the policy demands a lock and none stands that only an App of the owner's own could open.
+    pub(super) async fn locked(
+        &self,
+        admitted: &Admitted,
+        policy: &Policy,
+    ) -> Result<(), ForgeError> {
+        match policy.approval.enforced {
+            Enforced::Report => return Ok(()),
+            Enforced::Require => {}
+        }
+        let branch = admitted.base_branch().to_owned();
+        let context = policy.approval.context.clone();
+        match self.lock(&branch, &context).await {
+            Lock::Bound(_) => Ok(()),
+            Lock::Unbound => Err(ForgeError::LockUnbound { branch, context }),
+            Lock::Missing => Err(ForgeError::LockMissing { branch, context }),
+        }
+    }
+
     /// What whoever reads the proposal must know before it is made: whether its approval is a lock, and what would run.
     ///
     /// # Errors
@@ -77,21 +96,16 @@ impl GitHub {
         let context = &policy.approval.context;
         let base = admitted.base_branch();
         let owner = self.owner().await;
+        self.locked(admitted, policy).await?;
         let mut notes = Vec::new();
-        match (self.lock(base, context).await, policy.approval.enforced) {
-            (Lock::Missing, Enforced::Require) => {
-                return Err(ForgeError::LockMissing {
-                    branch: base.to_owned(),
-                    context: context.clone(),
-                });
-            }
-            (Lock::Missing, Enforced::Report) => notes.push(format!(
+        match self.lock(base, context).await {
+            Lock::Missing => notes.push(format!(
                 "no ruleset of {base} is known to require the check {context}: the approval is advice, not a lock"
             )),
-            (Lock::Unbound, _) => notes.push(format!(
+            Lock::Unbound => notes.push(format!(
                 "a ruleset of {base} requires the check {context}, but does not bind it to an App of your own: any workflow with statuses: write could set it"
             )),
-            (Lock::Bound(_), _) => {}
+            Lock::Bound(_) => {}
         }
         match owner {
             Owner::Workflow => {}

@@ -21,6 +21,10 @@ use crate::outcome::Outcome;
 const TRIES_MAX: u32 = 3;
 /// Refusals that are answered on one issue; after these we stay silent, so that nobody can make us talk without end.
 const ANSWERS_PER_ISSUE_MAX: usize = 5;
+/// Refusals that are answered in a repository within a day and a night.
+const ANSWERS_PER_DAY_MAX: usize = 50;
+/// Seconds of a day and a night.
+const DAY_SECONDS: i64 = 86_400;
 /// The permission that comments need.
 const ISSUES: &str = "issues: write";
 
@@ -52,7 +56,8 @@ impl Reaction {
 struct Anything {}
 
 impl GitHub {
-    /// Answers whoever was refused, once a comment and at most `ANSWERS_PER_ISSUE_MAX` times an issue. Bots are not answered.
+    /// Answers whoever was refused, once a comment, at most `ANSWERS_PER_ISSUE_MAX` times an issue
+    /// and `ANSWERS_PER_DAY_MAX` times a day. Bots are not answered.
     ///
     /// # Errors
     /// A missing permission, no answer.
@@ -191,8 +196,24 @@ impl GitHub {
                 None => None,
             })
         };
+        if look().await?.is_none() && self.said_enough(me).await? {
+            return Ok(());
+        }
         let create = async || self.write_comment(origin.issue, &body).await;
         once(look, create).await.map(drop)
+    }
+
+    /// Whether refusals were answered so often of late that nobody may make us say more.
+    async fn said_enough(&self, me: &Identity) -> Result<bool, ForgeError> {
+        let since = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - DAY_SECONDS)
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let path = self.path(&format!("issues/comments?since={since}&"));
+        let comments: Vec<RawComment> = self.caller.list(&path).await?;
+        let answers = comments
+            .iter()
+            .filter(|comment| comment.is_by(me.id) || comment.is_by_bot())
+            .filter(|comment| comment.body.contains(ANSWER));
+        Ok(answers.count() >= ANSWERS_PER_DAY_MAX)
     }
 
     /// Puts a reaction on what asked. GitHub keeps one of a kind for each account, so that a second one changes nothing.
