@@ -41,4 +41,5 @@ mod sanitize;
 mod supervisor;
 mod verdict;
 mod workflows;
+mod workflows_whole;
 mod workspace;

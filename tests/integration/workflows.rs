@@ -361,7 +361,7 @@ fn actionlint_finds_nothing() {
 }
 
 /// A repository with one workflow, the stand-ins that it uses, and a binary.
-struct Stage {
+pub(crate) struct Stage {
     folder: TempDir,
 }
 
@@ -384,7 +384,7 @@ runs:
 "#;
 
 impl Stage {
-    fn new(workflow: &str) -> Self {
+    pub(crate) fn new(workflow: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("tagout-act")
             .tempdir()
@@ -421,11 +421,11 @@ impl Stage {
         stage
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("the stage can be written");
     }
 
@@ -446,16 +446,32 @@ impl Stage {
 
     /// Puts a script in the administrator's place and returns its path and digest.
     fn binary(&self, script: &str) -> (String, String) {
+        self.program(script.as_bytes())
+    }
+
+    /// Puts a program there.
+    pub(crate) fn program(&self, bytes: &[u8]) -> (String, String) {
         let path = self.path("bin/tagout");
-        fs::write(&path, script).expect("the stage can be written");
+        fs::write(&path, bytes).expect("the stage can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        let digest = tagout::names::Digest::of(script.as_bytes());
+        let digest = tagout::names::Digest::of(bytes);
         let path = path.canonicalize().expect("it is there");
         (path.display().to_string(), digest.as_str().to_owned())
     }
 
     /// Runs the workflow on an event; none if `act` is not here.
     fn act(&self, event: &str, payload: &str) -> Option<(bool, String)> {
+        self.act_in(&self.path("repo"), event, payload, &[])
+    }
+
+    /// Runs it in this repository, with further arguments.
+    pub(crate) fn act_in(
+        &self,
+        repo: &Path,
+        event: &str,
+        payload: &str,
+        more: &[String],
+    ) -> Option<(bool, String)> {
         let act = tool("venv/bin/act")?;
         self.write("event.json", payload);
         let stand_in = |action: &str, folder: &str| {
@@ -481,6 +497,7 @@ impl Stage {
                 "--no-cache-server",
                 "--actor=someone",
             ])
+            .args(more)
             .arg("--secret=GITHUB_TOKEN=t0ken")
             .arg(format!("--eventpath={}", self.path("event.json").display()))
             .arg(format!(
@@ -490,7 +507,7 @@ impl Stage {
             .arg(stand_in("tagout/tagout@", "action"))
             .arg(stand_in("actions/upload-artifact@", "upload"))
             .arg(stand_in("actions/download-artifact@", "download"))
-            .current_dir(self.path("repo"))
+            .current_dir(repo)
             .output()
             .expect("act starts");
         let log = String::from_utf8_lossy(&output.stdout).into_owned()
@@ -622,20 +639,32 @@ esac
 "#;
 
 /// Our reusable workflow as a plain one, with its inputs' values in their places: act reads no local reusable one here.
-fn called(path: &str, digest: &str) -> String {
-    let text = read(".github/workflows/agent.yml");
+pub(crate) fn called(path: &str, digest: &str) -> String {
+    plain("agent.yml", path, digest)
+}
+
+/// The same of the approval.
+pub(crate) fn called_approval(path: &str, digest: &str) -> String {
+    plain("approval.yml", path, digest)
+}
+
+fn plain(workflow: &str, path: &str, digest: &str) -> String {
+    let text = read(&format!(".github/workflows/{workflow}"));
     let jobs = &text[text.find("\njobs:").expect("it has jobs")..];
     let jobs = jobs
         .replace("inputs.command", "'/tagout'")
         .replace("${{ inputs.runs-on }}", "ubuntu-latest")
         .replace("${{ inputs.timeout-minutes }}", "5")
         .replace("${{ inputs.secret-names }}", "OPENAI_API_KEY")
+        .replace("${{ inputs.pull }}", "''")
         .replace("${{ inputs.publish-with }}", "''")
         .replace("inputs.publish-with != ''", "false")
         .replace("${{ inputs.binary }}", path)
         .replace("${{ inputs.binary-sha256 }}", &format!("'{digest}'"));
     assert!(!jobs.contains("inputs."), "an input was forgotten");
-    format!("on: [issue_comment, workflow_dispatch]\npermissions: {{}}\n{jobs}")
+    format!(
+        "on: [issue_comment, workflow_dispatch, pull_request_target]\npermissions: {{}}\n{jobs}"
+    )
 }
 
 fn both_phases(outcome: &str, code: &str, payload: &str) -> Option<(bool, String)> {
