@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use super::egress::denials::aggregate;
 use super::egress::error::EgressError;
 use super::egress::process::{Handle, spawn};
-use super::egress::setup::{EgressSetup, Proxy, ProxyAuth};
+use super::egress::setup::{EgressSetup, Proxy};
 use super::refusals::Written;
 use super::registries::{self, RegistriesError};
 use super::toolchains;
@@ -335,14 +335,10 @@ fn road(
     }
     let scratch = Scratch::new().map_err(LaunchError::Scratch)?;
     let file = |name| std::env::var_os(name).map(PathBuf::from);
-    let proxy = Proxy {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        auth: ProxyAuth::Password,
-    };
     let mut setup = EgressSetup::new(name, policy.network.clone())
         .with_resolve(&args.resolve)?
         .with_roots(file("SSL_CERT_FILE"), file("SSL_CERT_DIR"))
-        .with_proxy(proxy)?;
+        .with_proxy(Proxy::of_run())?;
     if let Some(model) = &policy.agent.model {
         setup = setup.with_model(model.clone(), policy.agent.tokens);
     }

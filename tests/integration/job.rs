@@ -633,6 +633,32 @@ fn level_that_cannot_be_raised_ends_in_5_before_a_secret_is_read() {
 }
 
 #[test]
+fn program_that_does_not_resolve_names_has_the_proxy_at_level_c() {
+    let policy = "version: 1\nnetwork: {allow: [{host: allowed.example.com}]}\n";
+    let place = Place::with(&[(".github/tagout.yml", policy)]);
+    let agent = "case $https_proxy in http://*@127.0.0.1:*) echo proxy > b.txt;; esac; \
+        curl -s -o /dev/null -w '%{http_code}' http://other.example.com/ >> b.txt";
+    let done = Command::new("unshare")
+        .args(["-U", "--map-current-user", "--keep-caps", "sh", "-c"])
+        .arg("echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"")
+        .arg("sh")
+        .arg(env!("CARGO_BIN_EXE_tagout"))
+        .args(["run", "--json", "--task", "x", "--forge", "local"])
+        .args(["--", "sh", "-c", agent])
+        .current_dir(place.repo())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TMPDIR", place.folder.path())
+        .output()
+        .expect("unshare is part of util-linux");
+    let (code, json) = answer(&done);
+    assert_eq!(code, 0, "{json}");
+    let branch = json["branch"].as_str().unwrap();
+    let made = place.git(&["show", &format!("{branch}:b.txt")]);
+    assert_eq!(made, "proxy\n403");
+}
+
+#[test]
 fn proposal_that_must_be_locked_is_refused_where_no_lock_can_be() {
     let place = Place::with(&[
         ("a.txt", "hello\n"),

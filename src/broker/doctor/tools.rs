@@ -2,7 +2,7 @@
 //! It must never call a tool working that did not bring the server's own word back, nor wait for one that does not end.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::table::{FILES, TOOLS};
 use crate::broker::egress::error::EgressError;
 use crate::broker::egress::origin::{self, Origin};
 use crate::broker::egress::process;
-use crate::broker::egress::setup::{EgressSetup, Proxy, ProxyAuth};
+use crate::broker::egress::setup::{EgressSetup, Proxy};
 use crate::broker::job::end::causes;
 use crate::broker::job::inside::{self, DOOR_FD};
 use crate::broker::launch::{self, Wanted};
@@ -200,14 +200,10 @@ fn setup(origin: &Origin, folder: &Path) -> Result<EgressSetup, EgressError> {
         allow: vec![rule],
         ..Rules::default()
     };
-    let proxy = Proxy {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        auth: ProxyAuth::Password,
-    };
     EgressSetup::new("tagout doctor --tools", rules)
         .with_resolve(&[format!("{}:{port}:127.0.0.1", origin::NAME)])?
         .with_roots(Some(ca), None)
-        .with_proxy(proxy)
+        .with_proxy(Proxy::of_run())
 }
 
 /// All tools in a few lanes side by side, one after another in each. Only the script knows the server's word.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,18 @@ pub struct Proxy {
     pub listen: SocketAddr,
     /// Who may use it.
     pub auth: ProxyAuth,
+}
+
+impl Proxy {
+    /// Of a run: on any free port, for whoever has the run's password. At level C it serves programs that resolve names by
+    /// other means than the C library.
+    #[must_use]
+    pub fn of_run() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            auth: ProxyAuth::Password,
+        }
+    }
 }
 
 /// A name's fixed address, as curl's `--resolve`.

@@ -14,7 +14,7 @@ use crate::broker::collect::{self, Bounds, Shown};
 use crate::broker::egress::denials;
 use crate::broker::egress::log::Event as Request;
 use crate::broker::egress::process::{self, Handle};
-use crate::broker::egress::setup::EgressSetup;
+use crate::broker::egress::setup::{EgressSetup, Proxy};
 use crate::broker::journal::Source;
 use crate::broker::launch::{self, Wanted};
 use crate::broker::patterns;
@@ -249,6 +249,8 @@ pub(super) fn egress_setup(
         .with_resolve(&args.resolve)
         .map_err(|error| refused(&error))?
         .with_roots(path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))
+        .with_proxy(Proxy::of_run())
+        .map_err(|error| refused(&error))?
         .with_secrets(&args.secrets, &|name| std::env::var(name).ok())
         .map_err(|error| refused(&error))
 }

@@ -254,10 +254,7 @@ fn files(
     let setup = EgressSetup::new(wanted.policy_file, network)
         .with_resolve(wanted.resolve)?
         .with_roots(path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))
-        .with_proxy(super::egress::setup::Proxy {
-            listen: std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)),
-            auth: super::egress::setup::ProxyAuth::Password,
-        })?;
+        .with_proxy(super::egress::setup::Proxy::of_run())?;
     let mut unknown = Vec::new();
     for answer in fetch::fetch(&setup, &folder, &questions)?.answers {
         match answer.map(|answer| pointers::files(registry.tool, &answer)) {
