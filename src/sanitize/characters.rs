@@ -13,6 +13,9 @@ use super::removals::{Kind, Removals};
 /// Marks that may be stacked on one character: the stream-safe limit of UAX #15.
 const STACKED_MARKS_MAX: usize = 30;
 
+/// Longest string of a terminal that is looked for its end: a longer search for each of many would make a hostile text slow.
+const ESCAPE_BYTES_MAX: usize = 4_096;
+
 const ZWNJ: char = '\u{200C}';
 const ZWJ: char = '\u{200D}';
 const TEXT_STYLE: char = '\u{FE0E}';
@@ -82,15 +85,15 @@ fn escape_length(text: &str) -> usize {
         };
     }
     if after.starts_with([']', 'P', 'X', '^', '_']) {
-        let line = after.find('\n').unwrap_or(after.len());
-        let bell = after[..line].find('\u{7}').map(|at| at + 1);
-        let st = after[..line].find("\u{1B}\\").map(|at| at + 2);
-        let end = match (bell, st) {
-            (Some(bell), Some(st)) => bell.min(st),
-            (Some(end), None) | (None, Some(end)) => end,
-            (None, None) => 0,
-        };
-        return first + end;
+        // The ends are ASCII, so that a place found in the bytes lies between characters.
+        let window = &after.as_bytes()[..after.len().min(ESCAPE_BYTES_MAX)];
+        let end = window.iter().enumerate().find_map(|(at, byte)| match byte {
+            b'\n' => Some(0),
+            0x7 => Some(at + 1),
+            0x1B if window.get(at + 1) == Some(&b'\\') => Some(at + 2),
+            _ => None,
+        });
+        return first + end.unwrap_or(0);
     }
     if after.starts_with(['(', ')', '*', '+', '#', ' '])
         && after.as_bytes().get(1).is_some_and(u8::is_ascii_graphic)

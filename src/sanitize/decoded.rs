@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::characters;
-use super::markdown::Edit;
+use super::edit::Edit;
 use super::removals::Kind;
 use super::words::Change;
 

@@ -3,11 +3,36 @@
 
 use std::ops::Range;
 
-use super::markdown::{Direction, Edit};
+use super::edit::Edit;
+use super::markdown::Direction;
 use super::removals::Kind;
 
 /// Languages that GitHub draws as a diagram, a map or a solid.
 const DRAWN: [&str; 4] = ["mermaid", "geojson", "topojson", "stl"];
+
+/// Languages that a block may name. The word is not shown, so that any other would be a hidden text.
+#[rustfmt::skip]
+const LANGUAGES: [&str; 224] = [
+    "abap", "ada", "agda", "apex", "apl", "applescript", "asciidoc", "asm", "assembly", "astro", "awk", "bash",
+    "bat", "batch", "bibtex", "bicep", "c", "c#", "c++", "cfg", "clojure", "cmake", "cmd", "cobol", "coffee",
+    "coffeescript", "conf", "console", "cpp", "crystal", "cs", "csharp", "css", "csv", "cuda", "cue", "cypher", "d",
+    "dart", "delphi", "diff", "django", "docker", "dockerfile", "dot", "dotenv", "ejs", "elisp", "elixir", "elm",
+    "emacs-lisp", "erb", "erlang", "f#", "fish", "fortran", "fs", "fsharp", "gdscript", "geojson", "gherkin", "git",
+    "gitignore", "gleam", "glsl", "go", "gotemplate", "gradle", "graphql", "groovy", "h", "haml", "handlebars",
+    "haskell", "hcl", "hlsl", "hpp", "html", "http", "idris", "ini", "ipynb", "java", "javascript", "jinja", "jq",
+    "js", "json", "json5", "jsonc", "jsonl", "jsx", "julia", "just", "kotlin", "kt", "latex", "lean", "less",
+    "liquid", "lisp", "llvm", "log", "lua", "make", "makefile", "markdown", "math", "matlab", "md", "mdx", "mermaid",
+    "meson", "mips", "mojo", "nasm", "nginx", "nim", "nix", "objc", "objective-c", "ocaml", "odin", "openscad",
+    "output", "pascal", "patch", "perl", "pgsql", "php", "plain", "plaintext", "plsql", "po", "postcss", "postgres",
+    "powershell", "prisma", "prolog", "promql", "properties", "proto", "protobuf", "ps1", "pug", "puppet",
+    "purescript", "py", "pycon", "pyi", "pytb", "python", "python3", "qml", "r", "racket", "rb", "reason", "regex",
+    "rego", "rescript", "rest", "rs", "rst", "ruby", "rust", "sass", "scala", "scheme", "scss", "sed", "sh", "shell",
+    "shell-session", "smarty", "sol", "solidity", "sparql", "sql", "ssh-config", "stl", "stylus", "suggestion",
+    "svelte", "svg", "swift", "systemd", "systemverilog", "tcl", "terminal", "terraform", "tex", "text", "tf",
+    "toml", "topojson", "ts", "tsql", "tsv", "tsx", "twig", "txt", "typescript", "typst", "v", "vala", "vb", "vbnet",
+    "verilog", "vhdl", "vim", "vue", "wasm", "wast", "wat", "wgsl", "x86asm", "xml", "xsl", "yaml", "yang", "yml",
+    "zig", "zsh",
+];
 
 const NO_DIAGRAM: &str = "(diagram left out)";
 const NO_MATHEMATICS: &str = "(mathematics left out)";
@@ -65,6 +90,11 @@ pub(super) fn block(document: &str, range: Range<usize>, direction: Direction<'_
             ),
         });
     }
+    let language = if LANGUAGES.contains(&lower.as_str()) {
+        language
+    } else {
+        String::new()
+    };
     if info.trim() == language {
         return None;
     }

@@ -51,6 +51,35 @@ pub(super) struct Read {
     pub(super) closes: Vec<String>,
 }
 
+/// A hidden element that is open, and how much had been read before it.
+struct Hidden {
+    name: String,
+    text: usize,
+    images: usize,
+    closes: usize,
+    apart: bool,
+}
+
+impl Hidden {
+    fn begin(name: String, read: &Read) -> Self {
+        Self {
+            name,
+            text: read.text.len(),
+            images: read.images.len(),
+            closes: read.closes.len(),
+            apart: read.apart,
+        }
+    }
+
+    /// Takes away what was read since.
+    fn undo(self, read: &mut Read) {
+        read.text.truncate(self.text);
+        read.images.truncate(self.images);
+        read.closes.truncate(self.closes);
+        read.apart = self.apart;
+    }
+}
+
 /// Where an image stands in the text that was read.
 pub(super) const IMAGE: char = '\u{0}';
 
@@ -59,7 +88,7 @@ pub(super) fn read(html: &str, removed: &mut Removals) -> Read {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
     let mut read = Read::default();
-    let mut hidden: Option<(String, Read)> = None;
+    let mut hidden: Option<Hidden> = None;
     for token in Tokenizer::new_with_emitter(html, emitter) {
         let Ok(token) = token;
         match token {
@@ -67,11 +96,9 @@ pub(super) fn read(html: &str, removed: &mut Removals) -> Read {
             Token::EndTag(tag) => {
                 removed.add(Kind::Tagged, 1);
                 let name = lossy(&tag.name);
-                if hidden.as_ref().is_some_and(|(open, _)| *open == name) {
+                if let Some(open) = hidden.take_if(|open| open.name == name) {
                     removed.add(Kind::HiddenElement, 1);
-                    if let Some((_, before)) = hidden.take() {
-                        read = before;
-                    }
+                    open.undo(&mut read);
                 } else if HIDDEN.contains(&name.as_str()) {
                     read.closes.push(name);
                 } else if APART.contains(&name.as_str()) {
@@ -83,21 +110,16 @@ pub(super) fn read(html: &str, removed: &mut Removals) -> Read {
             Token::Error(_) => {}
         }
     }
-    read.opens = hidden.map(|(name, _)| name);
+    read.opens = hidden.map(|open| open.name);
     read
 }
 
-fn start(
-    tag: &StartTag<()>,
-    read: &mut Read,
-    hidden: &mut Option<(String, Read)>,
-    removed: &mut Removals,
-) {
+fn start(tag: &StartTag<()>, read: &mut Read, hidden: &mut Option<Hidden>, removed: &mut Removals) {
     removed.add(Kind::Tagged, 1);
     let name = lossy(&tag.name);
     if HIDDEN.contains(&name.as_str()) {
         if hidden.is_none() && !tag.self_closing {
-            *hidden = Some((name, read.clone()));
+            *hidden = Some(Hidden::begin(name, read));
         }
     } else if name == "img" {
         let source = tag

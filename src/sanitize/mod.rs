@@ -2,11 +2,12 @@
 //! It must never let through what a reader cannot see, and what it has cleaned it leaves alone.
 //!
 //! `characters` judges code points; `markdown` walks what GitHub would show, with `html`, `links`, `fenced` and `words`
-//! for its parts and `decoded` for the way back to the source; `plain` serves texts that are no Markdown;
+//! for its parts, `decoded` for the way back to the source and `edit` for what changes there; `plain` serves texts that are no Markdown;
 //! `removals` counts what went.
 
 mod characters;
 mod decoded;
+mod edit;
 mod fenced;
 mod html;
 mod links;

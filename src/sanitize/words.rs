@@ -51,13 +51,15 @@ patterns! {
     MENTION = r"@[A-Za-z0-9_-]";
     NUMBER = r"#[0-9]+";
     GH_NUMBER = r"(?i-u:\bGH-[0-9])";
-    ADDRESS = r"(?i-u)(?:[a-z][a-z0-9+.-]*://)+(?u-i:[^\x00-\x20<])*";
-    WWW = r"(?i-u:\b(?:www\.)+)";
+    ADDRESS = r"(?i-u)(?P<schemes>(?:[a-z][a-z0-9+.-]*://)+)(?u-i:[^\x00-\x20<])*";
+    WWW = r"(?:^|[^A-Za-z0-9])(?P<www>(?i-u:(?:www\.)+))";
+    DEFINITION = r"(?:^|\x02)[ ]{0,3}\[[^\x02]{1,999}?\](?P<colon>:)";
     CLOSING = r"(?i-u)\b(?P<word>close[sd]?|fix|fixe[sd]|resolve[sd]?)(?P<gap>:?[ \t\n]+)(?P<where>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?#(?P<number>[0-9]+)";
-    SKIP = r"(?i-u)\[(?P<words>[ \t]*(?:skip|no|[a-z]{1,20}[ \t_-]+skip)(?:[ \t_-]+[a-z]{1,20})?[ \t]*)\]";
+    SKIP = r"(?i-u)\[(?P<words>[ \t]*(?:no|(?:[a-z0-9]{1,20}[ \t_:-]+){0,3}skip)(?:[ \t_:-]+[a-z0-9]{1,20}){0,3}[ \t]*)\]";
     NO_CI = r"(?i-u)\*\*\*NO_CI\*\*\*";
     COMMAND = r"(?m-u)^(?P<blank>[ \t]*)(?P<command>[/!][A-Za-z][A-Za-z0-9_-]*(?:[ \t:]|$))";
     BORS = r"(?im-u)^(?P<blank>[ \t]*)(?P<command>(?:bors|homu|r)(?:[ \t]+(?:r|try|merge|retry|d|p)[+=-]|[ \t]+(?:try|merge|retry|ping)\b|\?[ \t]))";
+    LONE = r"(?im-u)^(?P<blank>[ \t]*)(?P<command>(?:recheck|retest|rebuild|re-?run|run[ \t]+(?:ci|tests))[ \t]*[.!]?[ \t]*)$";
     PHRASE = r"(?i-u)\b(?P<first>ok|retest|test|add)(?P<gap>(?u-i:[^A-Za-z0-9_])+)(?P<second>to(?u-i:[^A-Za-z0-9_])+(?:test|white-?list|allow-?list)|this(?u-i:[^A-Za-z0-9_])+please)\b";
     TRAILER = r"(?im-u)^(?P<key>[ \t]*(?:[a-z][a-z-]*-by|tagout-[a-z-]+|skip-checks?|request-checks?|change-id|release-as|on-behalf-of|cc))(?P<colon>[ \t]*:)";
     ENCODED_COMMENT = r"(?i-u)(?:<|&(?:amp;|#0*38;|#x0*26;)*(?:lt|#0*60|#x0*3c);?)(?:!|&(?:amp;|#0*38;|#x0*26;)*(?:excl|#0*33|#x0*21);?)(?:(?:-|&(?:amp;|#0*38;|#x0*26;)*(?:#0*45|#x0*2d);?)){2}";
@@ -94,11 +96,22 @@ pub(super) fn active(
     verbatim: impl Fn(&Range<usize>) -> bool,
 ) -> Vec<Change> {
     let mut found = Vec::new();
-    for address in ADDRESS.find_iter(decoded) {
-        found.extend(address_change(decoded, address.range(), rules, &verbatim));
+    for captures in ADDRESS.captures_iter(decoded) {
+        if let (Some(whole), Some(schemes)) = (captures.get(0), captures.name("schemes")) {
+            let change = address_change(decoded, whole.range(), schemes.range(), rules, &verbatim);
+            found.extend(change);
+        }
     }
-    for www in WWW.find_iter(decoded) {
-        found.push(Change::new(www.range(), "", Kind::Link));
+    let groups = [
+        (&WWW, "www", "", Kind::Link),
+        // What one parser takes for text another may take for a definition, which hides it and gives its label an address.
+        (&DEFINITION, "colon", " :", Kind::Definition),
+    ];
+    for (pattern, group, with, kind) in groups {
+        for captures in pattern.captures_iter(decoded) {
+            let part = captures.name(group).map(|part| part.range());
+            found.extend(part.map(|part| Change::new(part, with, kind)));
+        }
     }
     found.extend(mentions_and_references(decoded));
     found
@@ -139,6 +152,7 @@ fn mentions_and_references(text: &str) -> Vec<Change> {
 fn address_change(
     decoded: &str,
     range: Range<usize>,
+    schemes: Range<usize>,
     rules: &OutgoingRules,
     verbatim: impl Fn(&Range<usize>) -> bool,
 ) -> Option<Change> {
@@ -158,12 +172,7 @@ fn address_change(
             Address::Goes => {}
         }
     }
-    let scheme = whole.find("://").map_or(whole.len(), |at| at + 3);
-    Some(Change::new(
-        range.start..range.start + scheme,
-        "",
-        Kind::Link,
-    ))
+    Some(Change::new(schemes, "", Kind::Link))
 }
 
 /// What acts on the raw text, wherever it stands: bots and commit messages know no code blocks.
@@ -188,6 +197,9 @@ pub(super) fn raw(text: &str, removed: &mut Removals) -> String {
         format!("{}\\{}", &found["blank"], &found["command"])
     });
     let text = replace(&BORS, &text, Kind::Command, removed, |found| {
+        format!("{}\\- {}", &found["blank"], &found["command"])
+    });
+    let text = replace(&LONE, &text, Kind::Command, removed, |found| {
         format!("{}\\- {}", &found["blank"], &found["command"])
     });
     replace(&TRAILER, &text, Kind::Trailer, removed, |found| {

@@ -125,6 +125,10 @@ const HIDING: &[&str] = &[
     "1. x\n\n   [SECRET]: /url 'SECRET'\n",
     "<details SECRET><summary title=SECRET>shown</summary></details>",
     "<table><tr><td>a</td></tr><!-- SECRET",
+    "$<img alt=SECRET src=x>$",
+    "```SECRET\n```",
+    "[a]: b\n[a]: SECRET\n[a]: SECRET",
+    "[//]: # (SECRET)\n[//]: # (SECRET)\n> [//]: # (SECRET)",
 ];
 
 #[test]
@@ -203,6 +207,24 @@ fn nothing_that_goes_out_reaches_anybody() {
         ("/ok to test", "\\/ok_to test"),
         ("```\n/approve\n```", "```\n\\/approve\n```"),
         ("[skip ci]", "(skip ci)"),
+        ("[skip travis ci]", "(skip travis ci)"),
+        ("[CF-Pages-Skip]", "(CF-Pages-Skip)"),
+        ("***NO_CI***", "NO CI"),
+        ("skip-checks:true", "skip-checks -true"),
+        ("recheck", "\\- recheck"),
+        ("closed: #1 resolve #2", "closed: no. 1 resolve no. 2"),
+        (
+            "Fixes https://github.com/o/r/issues/1",
+            "Fixes github.com/o/r/issues/1",
+        ),
+        ("o/r@0123456789abcdef", "o/r@ 0123456789abcdef"),
+        ("@dependabot merge", "@ dependabot merge"),
+        ("_www.evil.example", "_evil.example"),
+        ("[a]: evil.example/(\n\n[a]", "[a] : evil.example/(\n\n[a]"),
+        // Between dollars GitHub may see a formula or none.
+        ("$[x](https://evil.example)$", "$x$"),
+        ("$<img src=x>$", "$(image left out)$"),
+        ("$$@octocat #1$$", "$$@ octocat no. 1$$"),
         ("Co-authored-by: x", "Co-authored-by - x"),
         ("```mermaid\nclick a\n```", "```text\nclick a\n```"),
     ] {
@@ -261,6 +283,12 @@ fn a_hostile_text_ends_soon() {
         "\u{200C}\u{301}".repeat(15_000),
         "[^1]: x\n\n".repeat(7_000),
         "www.".repeat(16_000),
+        "\u{1b}]".repeat(30_000),
+        "<svg>\n\n".repeat(9_000),
+        "<svg></svg>".repeat(6_000),
+        "> ".repeat(30_000),
+        "[".repeat(10_000) + &"](b)".repeat(10_000),
+        "*a_".repeat(20_000),
     ] {
         let start = std::time::Instant::now();
         let once = outgoing(&text);
@@ -289,13 +317,48 @@ const PIECES: &[&str] = &[
     "<!--", "-->", "<", ">", "!", "-", "&lt;", "&#60;", "&amp;", "&", ";", "[", "]", "(", ")", "![", "](", ": ", "https://", "http:",
     "www.", "evil.example", "docs.example.com", "?q=1", "@", "octocat", "#1", "#", "GH-1",
     "fixes ", "\n", "\n\n", "```", "~~~", "mermaid", "`", "$", "$$", "\\phantom", "\\", "%", "\u{200B}", "\u{200D}",
-    "👩", "💻", "\u{FE0F}", "\u{202E}", "\u{E0041}", "<b>", "</b>", "<script>", "</script>", "<img src=x>", "<br>",
+    "👩", "💻", "\u{FE0F}", "\u{202E}", "\u{E0041}", "<b>", "</b>", "<script>", "</script>", "<img src=x>", "<svg>", "</svg>", "<br>",
     "[^1]", "[^1]: ", "[a]: /x", "[a]", "> ", "- ", "1. ", "    ", "| a | b |\n|---|---|\n", "**", "_", "~~", "/ok to test",
     "/approve", "[skip ci]", "Co-authored-by: ", "\t", "\r\n", "\u{1B}[31m", "&ZeroWidthSpace;", "&#1;", "\"SECRET\"", "a", "é",
 ];
 
 fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(PIECES), 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// What a reader of the rendered page could click, load or be called by, as a second parse of the text tells it.
+fn acts(text: &str, mathematics: bool) -> Option<String> {
+    use pulldown_cmark::{Event, Options, Parser, Tag};
+    let mut options = Options::ENABLE_TABLES
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_GFM;
+    options.set(Options::ENABLE_MATH, mathematics);
+    let mut in_code = false;
+    let mut shown = String::new();
+    for event in Parser::new_ext(text, options) {
+        match event {
+            Event::Start(Tag::Image { .. }) => return Some("an image".to_owned()),
+            Event::Start(Tag::Link { dest_url, .. }) => {
+                if !dest_url.starts_with("https://docs.example.com") || dest_url.contains('?') {
+                    return Some(format!("a link to {dest_url}"));
+                }
+                shown.push(' ');
+            }
+            Event::Html(html) | Event::InlineHtml(html) => return Some(format!("HTML {html}")),
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(pulldown_cmark::TagEnd::CodeBlock) => in_code = false,
+            Event::Text(part) if !in_code => shown.push_str(&part),
+            Event::Start(_) | Event::End(_) | Event::Code(_) | Event::SoftBreak => shown.push(' '),
+            _ => {}
+        }
+    }
+    let letters: Vec<char> = shown.chars().chain([' ']).collect();
+    letters
+        .windows(2)
+        .find(|pair| pair[0] == '@' && pair[1].is_ascii_alphanumeric())
+        .map(|_| format!("a mention in {shown}"))
 }
 
 proptest! {
@@ -326,6 +389,21 @@ proptest! {
     fn what_goes_out_swallows_nothing_behind_it(text in hostile()) {
         let after = outgoing(&format!("{}\n\n@octocat", outgoing(&text)));
         prop_assert!(after.ends_with("@ octocat"), "{:?}", after);
+    }
+
+    #[test]
+    fn nothing_that_acts_is_left(text in hostile()) {
+        let clean = outgoing(&text);
+        prop_assert_eq!(acts(&clean, true), None);
+        prop_assert_eq!(acts(&clean, false), None);
+    }
+
+    #[test]
+    fn natural_text_beside_a_hostile_one_is_whole(text in hostile()) {
+        let natural = "שלום עולם، مرحبا 漢字 👨\u{200D}👩\u{200D}👧\n\n";
+        let mixed = format!("{natural}{text}");
+        let whole = incoming(&mixed).starts_with(natural) && outgoing(&mixed).starts_with(natural);
+        prop_assert!(whole);
     }
 
     #[test]
