@@ -54,6 +54,7 @@ const MANIFESTS: &[(&str, &str)] = &[
     ("settings.gradle.kts", "Gradle"),
     ("gradle.lockfile", "Gradle"),
     ("libs.versions.toml", "Gradle"),
+    ("verification-metadata.xml", "Gradle"),
     ("gradle-wrapper.properties", "Gradle"),
     ("gradle.properties", "Gradle"),
     ("gemfile", "RubyGems"),
@@ -146,7 +147,7 @@ pub(super) fn one(change: &Change, policy: Dependencies, findings: &mut Vec<Find
     if let (Some(old), Some(new)) = (contents(change, Side::Old), contents(change, Side::New)) {
         let is_first_lock = is_lock(change.path().file_name()) && old.dependencies.is_empty();
         let only = is_first_lock.then(|| only_place(&new)).flatten();
-        compare(&old, &new, only.as_deref(), &mut add);
+        compare(owner, &old, &new, only.as_deref(), &mut add);
     }
 }
 
@@ -179,7 +180,13 @@ fn contents(change: &Change, side: Side) -> Option<Contents> {
 }
 
 /// `only` is the one place that a first lock file names: there is nothing before it to hold it against.
-fn compare(old: &Contents, new: &Contents, only: Option<&str>, add: &mut impl FnMut(Code, String)) {
+fn compare(
+    owner: &str,
+    old: &Contents,
+    new: &Contents,
+    only: Option<&str>,
+    add: &mut impl FnMut(Code, String),
+) {
     let names = |contents: &Contents| -> BTreeSet<String> {
         contents
             .dependencies
@@ -199,7 +206,7 @@ fn compare(old: &Contents, new: &Contents, only: Option<&str>, add: &mut impl Fn
         );
     }
     for name in fresh {
-        if let Some(popular) = popular::looks_like(name) {
+        if let Some(popular) = popular::looks_like(owner, name) {
             let name = shown(name);
             add(
                 Code::DependencyLookAlike,
@@ -288,7 +295,7 @@ fn sums(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
     for dependency in &new.dependencies {
         let (name, version) = key(dependency);
         match (known.get(&(name, version)), dependency.sum.as_deref()) {
-            (Some(before), Some(after)) if *before != after => add(
+            (Some(before), Some(after)) if !holds(after, before) => add(
                 Code::DependencyChecksum,
                 format!(
                     "{} {} has another check sum than before",
@@ -305,11 +312,18 @@ fn sums(old: &Contents, new: &Contents, add: &mut impl FnMut(Code, String)) {
     }
 }
 
+/// Whether every sum of before is still there: a registry may get another file of the same version.
+fn holds(after: &str, before: &str) -> bool {
+    before
+        .split_whitespace()
+        .all(|sum| after.split_whitespace().any(|other| other == sum))
+}
+
 fn key(dependency: &Dependency) -> (&str, &str) {
     (&dependency.name, &dependency.version)
 }
 
-/// Manifests and the lock files that belong beside them.
+/// Manifests, or the ends of their names, and the lock files that belong beside them.
 const LOCKS: &[(&str, &[&str])] = &[
     ("Cargo.toml", &["Cargo.lock"]),
     (
@@ -327,6 +341,10 @@ const LOCKS: &[(&str, &[&str])] = &[
     ("go.mod", &["go.sum"]),
     ("Gemfile", &["Gemfile.lock"]),
     ("composer.json", &["composer.lock"]),
+    ("build.gradle", &["gradle.lockfile"]),
+    ("build.gradle.kts", &["gradle.lockfile"]),
+    (".csproj", &["packages.lock.json"]),
+    (".fsproj", &["packages.lock.json"]),
 ];
 
 /// Manifests that name something new while the lock file beside them stays as it was.
@@ -349,10 +367,10 @@ pub(super) fn unlocked(
         let folder = path
             .strip_suffix(change.path().file_name())
             .unwrap_or_default();
-        let Some((_, locks)) = LOCKS
-            .iter()
-            .find(|(manifest, _)| *manifest == change.path().file_name())
-        else {
+        let Some((_, locks)) = LOCKS.iter().find(|(manifest, _)| {
+            let name = change.path().file_name();
+            *manifest == name || manifest.starts_with('.') && name.ends_with(manifest)
+        }) else {
             continue;
         };
         let (Some(old), Some(new)) = (contents(change, Side::Old), contents(change, Side::New))
