@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::broker::collect::{Bounds, CollectError, commits};
 use crate::broker::git::{GitError, Source};
+use crate::broker::surroundings::Surroundings;
+use crate::changeset::annotations;
 use crate::changeset::change::Changeset;
 use crate::changeset::checks::{Known, check};
 use crate::changeset::finding::Finding;
@@ -61,6 +63,11 @@ pub fn command(args: &CheckArgs) -> Outcome {
     match judge(Path::new("."), args) {
         Ok(judged) => {
             console::answer(&text(args, &judged));
+            if Surroundings::read().in_actions {
+                for line in annotations::lines(&judged.findings) {
+                    console::notice(&line);
+                }
+            }
             judged.outcome
         }
         Err(error) => {
@@ -118,14 +125,28 @@ fn checked(
 
 /// `A..B`, `A...B` (from where the two parted), or one commit against its parent. A side left out is HEAD.
 fn range(source: &Source, text: &str) -> Result<(ObjectId, ObjectId), GitError> {
-    let side = |name: &str| source.resolve(if name.is_empty() { "HEAD" } else { name });
+    let side = |name: &str| match (name, name.strip_suffix('~')) {
+        ("", _) => source.resolve("HEAD"),
+        (_, Some(child)) => parent(source, child),
+        (_, None) => source.resolve(name),
+    };
     if let Some((one, other)) = text.split_once("...") {
         let (one, other) = (side(one)?, side(other)?);
         return Ok((source.merge_base(&one, &other)?, other));
     }
     match text.split_once("..") {
         Some((one, other)) => Ok((side(one)?, side(other)?)),
-        None => Ok((source.resolve(&format!("{text}~"))?, source.resolve(text)?)),
+        None => Ok((parent(source, text)?, source.resolve(text)?)),
+    }
+}
+
+/// The first parent of a commit; a checkout in CI often has none at hand, and then the reader must be told so.
+fn parent(source: &Source, child: &str) -> Result<ObjectId, GitError> {
+    match source.resolve(&format!("{child}~")) {
+        Err(GitError::NoSuchCommit(_)) if source.resolve(child).is_ok() => {
+            Err(GitError::NoParent(child.to_owned()))
+        }
+        other => other,
     }
 }
 

@@ -55,6 +55,11 @@ pub enum GitError {
     /// A name of a commit that means nothing here.
     #[error("{0} names no commit of this repository")]
     NoSuchCommit(String),
+    /// The parent of a commit is not at hand.
+    #[error(
+        "{0} has no parent here: it is a first commit, or the clone is shallow; fetch more of the history (`fetch-depth: 2` of actions/checkout)"
+    )]
+    NoParent(String),
     /// An object that is missing or broken. A shallow or partial clone lacks objects by design.
     #[error(
         "object {id} cannot be read; if the clone is shallow or partial, fetch it in full (actions/checkout: `fetch-depth: 0`)"

@@ -4,6 +4,7 @@
 //! `change` is the data, `path` the only way to a file name, `checks` the only way to `Checked`,
 //! which is what a forge publishes. `bundle` is the same data as a document that passes between two jobs.
 
+pub mod annotations;
 pub mod bundle;
 pub mod change;
 pub mod checks;

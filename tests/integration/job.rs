@@ -183,6 +183,7 @@ fn run_leaves_journal_report_patch_and_bundle() {
         [
             "bundle",
             "changes.patch",
+            "findings.sarif",
             "journal.jsonl",
             "report.html",
             "report.md"

@@ -17,9 +17,10 @@ use crate::broker::surroundings::Surroundings;
 use crate::changeset::bundle::Manifest;
 use crate::changeset::change::{Blob, Change, Changeset};
 use crate::changeset::checks::{self, Checked, Known};
-use crate::changeset::diff;
 use crate::changeset::finding::Finding;
+use crate::changeset::{annotations, diff, sarif};
 use crate::cli::{Forge, JobArgs, PublishWith};
+use crate::console;
 use crate::names::{Digest, Secret};
 use crate::outcome::Outcome;
 use crate::policy::model::Enforced;
@@ -119,7 +120,20 @@ pub fn check(
     };
     record.facts.findings = findings.iter().map(finding_fact).collect();
     record.say("checks", Source::Broker, &findings)?;
+    tell(&findings, record)?;
     outcome
+}
+
+/// Leaves the findings for code scanning, and shows them beside the lines where GitHub Actions runs us.
+fn tell(findings: &[Finding], record: &Record) -> Result<(), End> {
+    let document = sarif::document(findings).to_string();
+    record.leave("findings.sarif", document.as_bytes())?;
+    if Surroundings::read().in_actions {
+        for line in annotations::lines(findings) {
+            console::notice(&line);
+        }
+    }
+    Ok(())
 }
 
 fn sentence(refused: &checks::Refused) -> String {

@@ -100,6 +100,78 @@ fn command_gives_json_and_sarif() {
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "hidden-unicode");
 }
 
+/// The same in a job of GitHub Actions: what stands on stderr.
+fn annotated(repo: &Path) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tagout"))
+        .args(["check", "--json"])
+        .current_dir(repo)
+        .env_clear()
+        .env("GITHUB_ACTIONS", "true")
+        .output()
+        .expect("the binary runs");
+    let out = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn findings_are_annotations_in_a_job_and_nowhere_else() {
+    let folder = tempfile::tempdir().expect("made");
+    let repo = sample(folder.path());
+    commit_file(&repo, "src/a.rs", "fn a() {}\n");
+    assert_eq!(annotated(&repo), "");
+    commit_file(&repo, "src/a,b.rs", "fn a() {}\nlet a = \"\u{202e}\";\n");
+    let expected = "::error file=src/a%2Cb.rs,line=2,title=hidden-unicode::U+202E cannot be seen (bidi-control)\n";
+    assert_eq!(annotated(&repo), expected);
+    assert_eq!(tagout_check(&repo, &[]).2, "");
+}
+
+#[test]
+fn merges_roots_and_empty_ranges_are_judged_and_bad_ones_refused() {
+    let folder = tempfile::tempdir().expect("made");
+    let repo = sample(folder.path());
+    let root = git(&repo, &["rev-list", "--max-parents=0", "HEAD"]);
+    let root = root.trim();
+    git(&repo, &["branch", "side"]);
+    commit_file(&repo, "a.txt", "a\n");
+    git(&repo, &["checkout", "-q", "side"]);
+    commit_file(&repo, ".vscode/tasks.json", "{}\n");
+    git(&repo, &["checkout", "-q", "-"]);
+    git(&repo, &["merge", "-q", "--no-edit", "side"]);
+    // A merge is held against its first parent: what the side brought in counts.
+    assert_eq!(tagout_check(&repo, &["HEAD"]).0, 7);
+    assert_eq!(tagout_check(&repo, &["HEAD^2..HEAD"]).0, 0);
+    assert_eq!(
+        tagout_check(&repo, &["HEAD..HEAD"]),
+        (0, "clean\n".to_owned(), String::new())
+    );
+    for (range, told) in [
+        (root, "has no parent here"),
+        ("HEAD~99", "names no commit"),
+        ("HEAD:a.txt..HEAD", "names no commit"),
+        ("--..HEAD", "names no commit"),
+    ] {
+        let (code, out, error) = tagout_check(&repo, &["--json", "--", range]);
+        assert_eq!(code, 2, "{range}: {out}{error}");
+        assert!(out.contains("\"usage\""), "{range}: {out}");
+        assert!(error.contains(told), "{range}: {error}");
+    }
+    let shallow = folder.path().join("shallow");
+    let from = format!("file://{}", repo.display());
+    let to = shallow.to_str().expect("UTF-8");
+    git(&repo, &["clone", "-q", "--depth", "1", &from, to]);
+    let (code, _, error) = tagout_check(&shallow, &[]);
+    assert_eq!(code, 2);
+    assert!(error.contains("HEAD has no parent here"), "{error}");
+}
+
+#[test]
+fn outside_of_a_repository_nothing_is_judged() {
+    let folder = tempfile::tempdir().expect("made");
+    let (code, _, error) = tagout_check(folder.path(), &[]);
+    assert_eq!(code, 2, "{error}");
+}
+
 #[test]
 fn command_sees_what_git_alone_can_make() {
     let folder = tempfile::tempdir().expect("made");
