@@ -220,6 +220,88 @@ fn links_pipes_and_second_names_are_refused() {
     assert_eq!(spoiled(folder), "bundle-not-plain");
 }
 
+/// Puts another thing in the place of a blob.
+fn instead(put: impl FnOnce(&Path)) -> &'static str {
+    spoiled(|path| {
+        let name = first_blob(path);
+        fs::remove_file(&name).expect("removed");
+        put(&name);
+    })
+}
+
+#[test]
+fn folder_socket_device_and_endless_file_are_no_blobs() {
+    let folder = |name: &Path| fs::create_dir(name).expect("made");
+    assert_eq!(instead(folder), "bundle-not-plain");
+    let socket = |name: &Path| drop(std::os::unix::net::UnixListener::bind(name).expect("bound"));
+    assert_eq!(instead(socket), "bundle-not-plain");
+    // Sparse: it costs nothing to make, and only as much is read as the manifest says and one byte.
+    let endless = |name: &Path| {
+        let file = fs::File::create(name).expect("made");
+        file.set_len(1 << 40).expect("set");
+    };
+    assert_eq!(instead(endless), "bundle-blob");
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root makes devices");
+        return;
+    }
+    let device = |name: &Path| {
+        let (kind, mode) = (
+            rustix::fs::FileType::CharacterDevice,
+            rustix::fs::Mode::RWXU,
+        );
+        let zero = rustix::fs::makedev(1, 5);
+        rustix::fs::mknodat(rustix::fs::CWD, name, kind, mode, zero).expect("made");
+    };
+    assert_eq!(instead(device), "bundle-not-plain");
+}
+
+#[test]
+fn bomb_is_carried_as_the_bytes_that_it_is() {
+    use std::io::Write as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..64 {
+        packer.write_all(&vec![0; 1 << 20]).expect("packed");
+    }
+    let bomb = Blob::new(packer.finish().expect("packed"));
+    let changes = vec![Change::add(
+        path("bomb.gz"),
+        FileMode::Regular,
+        bomb.clone(),
+    )];
+    let base = "b".repeat(40).parse().expect("an id");
+    let changeset = Changeset::new(base, changes, Vec::new()).expect("once");
+    let folder = tempfile::tempdir().expect("made");
+    let place = folder.path().join("bundle");
+    let manifest = Manifest::new(claims(), &changeset);
+    let digest = seal(&place, &manifest, &changeset, &TreeGone::never_started()).expect("sealed");
+    let (_, found) = open(&place, &digest).expect("opened");
+    assert_eq!(found.changes()[0].content(), Some(&bomb));
+}
+
+/// A manifest of these bytes, with its right digest.
+fn written(text: &str) -> &'static str {
+    let sealed = sealed();
+    fs::write(sealed.path.join("bundle.json"), text).expect("written");
+    code(&sealed.path, &Digest::of(text.as_bytes()))
+}
+
+#[test]
+fn json_that_is_read_in_two_ways_or_without_end_is_refused() {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "{\"format\": 1}",
+        "{\"format\": 1, \"format\": 1}",
+        "{\"format\": 1e400}",
+        "\u{feff}{}",
+    ] {
+        assert_eq!(written(text), "bundle-manifest", "{text:?}");
+    }
+    assert_eq!(written(&"[".repeat(1_000_000)), "bundle-manifest");
+}
+
 #[test]
 fn manifest_that_is_not_ours_is_refused() {
     assert_eq!(

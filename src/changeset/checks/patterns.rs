@@ -17,7 +17,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ),
     (
         "a GitLab token",
-        r"\b(?:glpat|gldt|glptt|glrt|glcbt|glsoat)-[A-Za-z0-9_.-]{20,}",
+        r"\b(?:glpat|gldt|glptt|glrt|glcbt|glsoat|glft|glimt|glagent|gloas|glffct)-[A-Za-z0-9_.-]{20,}",
     ),
     ("an AWS access key", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
     ("a Google API key", r"\bAIza[A-Za-z0-9_-]{35}\b"),
@@ -42,6 +42,64 @@ const PATTERNS: &[(&str, &str)] = &[
         "a Stripe key",
         r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{20,}",
     ),
+    ("an AWS Bedrock key", r"\bABSK[A-Za-z0-9+/]{109,269}={0,2}"),
+    (
+        "an Azure client secret",
+        r"(?:^|[^A-Za-z0-9_~.])[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}",
+    ),
+    ("an Alibaba access key", r"\bLTAI[A-Za-z0-9]{20}\b"),
+    ("a 1Password token", r"\bops_eyJ[A-Za-z0-9+/]{250,}={0,3}"),
+    ("an Artifactory key", r"\bAKCp[A-Za-z0-9]{69}\b"),
+    ("a Buildkite token", r"\bbkua_[a-z0-9]{40}\b"),
+    ("a Brevo key", r"\bxkeysib-[a-f0-9]{64}-[A-Za-z0-9]{16}\b"),
+    ("a Clojars token", r"\bCLOJARS_[a-z0-9]{60}\b"),
+    (
+        "a Dynatrace token",
+        r"\bdt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{64}\b",
+    ),
+    ("an EasyPost key", r"\bEZ[AT]K[A-Za-z0-9]{54}\b"),
+    ("a Figma token", r"\bfig[du]_[A-Za-z0-9_-]{40,}"),
+    (
+        "a Fly.io token",
+        r"\bfo1_[A-Za-z0-9_-]{43}\b|\bFlyV1 fm2_[A-Za-z0-9+/=_-]{80,}",
+    ),
+    ("a Groq key", r"\bgsk_[A-Za-z0-9]{52}\b"),
+    ("a Heroku key", r"\bHRKU-AA[A-Za-z0-9_-]{58}\b"),
+    ("an Infracost key", r"\bico-[A-Za-z0-9]{32}\b"),
+    (
+        "a Mapbox secret token",
+        r"\bsk\.eyJ[A-Za-z0-9_-]{60,}\.[A-Za-z0-9_-]{20,}",
+    ),
+    ("a Mailchimp key", r"\b[a-f0-9]{32}-us[0-9]{1,2}\b"),
+    (
+        "a Microsoft Teams web hook",
+        r"\.webhook\.office\.com/webhookb2/[a-f0-9-]{36}@[a-f0-9-]{36}/IncomingWebhook/[a-f0-9]{32}/",
+    ),
+    ("a Netlify token", r"\bnfp_[A-Za-z0-9]{36}\b"),
+    ("an OpenShift token", r"\bsha256~[A-Za-z0-9_-]{43}"),
+    ("a Perplexity key", r"\bpplx-[A-Za-z0-9]{48}\b"),
+    (
+        "a PlanetScale token",
+        r"\bpscale_(?:tkn|oauth|pw)_[A-Za-z0-9_=.-]{32,}",
+    ),
+    ("a Prefect token", r"\bpnu_[A-Za-z0-9]{36}\b"),
+    ("a Pulumi token", r"\bpul-[a-f0-9]{40}\b"),
+    ("a Replicate token", r"\br8_[A-Za-z0-9]{37}\b"),
+    (
+        "a Shippo token",
+        r"\bshippo_(?:live|test)_[a-fA-F0-9]{40}\b",
+    ),
+    ("a SonarQube token", r"\bsq[pau]_[a-f0-9]{40}\b"),
+    (
+        "a Sourcegraph token",
+        r"\bsgp_(?:[a-fA-F0-9]{16}_|local_)?[a-fA-F0-9]{40}\b",
+    ),
+    (
+        "a Tailscale key",
+        r"\btskey-[a-z]+-[A-Za-z0-9]+-[A-Za-z0-9]{20,}",
+    ),
+    ("a Typeform token", r"\btfp_[A-Za-z0-9_.-]{59}"),
+    ("an xAI key", r"\bxai-[A-Za-z0-9]{80}\b"),
     ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b"),
     ("a PyPI token", r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
     ("a RubyGems key", r"\brubygems_[a-f0-9]{48}\b"),
@@ -188,6 +246,88 @@ mod tests {
                 Some(what),
                 "{what}"
             );
+        }
+    }
+
+    /// Letters of one kind, as many as asked for.
+    fn letters(alphabet: &str, count: usize) -> String {
+        alphabet.chars().cycle().take(count).collect()
+    }
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one row a service")]
+    fn services_of_every_kind_are_covered() {
+        let mixed = |count| letters("aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF", count);
+        let hex = |count| letters("3f9a0c7e51b8d264", count);
+        let upper = |count| letters("A1B2C3D4E5F6G7H8", count);
+        let lower = |count| letters("a1b2c3d4e5f6g7h8", count);
+        for (what, before, after) in [
+            ("a GitLab token", "glpat-", mixed(20)),
+            ("a Google API key", "AIza", mixed(35)),
+            ("an Azure client secret", "abc8Q~", mixed(34)),
+            ("an Alibaba access key", "LTAI", mixed(20)),
+            ("an Artifactory key", "AKCp", mixed(69)),
+            ("an Anthropic key", "sk-ant-api03-", mixed(93)),
+            ("an OpenAI key", "sk-proj-", mixed(60)),
+            ("a Buildkite token", "bkua_", lower(40)),
+            (
+                "a Brevo key",
+                "xkeysib-",
+                format!("{}-{}", hex(64), mixed(16)),
+            ),
+            ("a Clojars token", "CLOJARS_", lower(60)),
+            ("a Databricks token", "dapi", hex(32)),
+            ("a DigitalOcean token", "dop_v1_", hex(64)),
+            ("a Docker Hub token", "dckr_pat_", mixed(27)),
+            (
+                "a Dynatrace token",
+                "dt0c01.",
+                format!("{}.{}", upper(24), upper(64)),
+            ),
+            ("an EasyPost key", "EZAK", mixed(54)),
+            ("a Figma token", "figd_", mixed(40)),
+            ("a Fly.io token", "fo1_", mixed(43)),
+            ("a Grafana token", "glsa_", mixed(40)),
+            ("a Groq key", "gsk_", mixed(52)),
+            ("a Heroku key", "HRKU-AA", mixed(58)),
+            ("a Hugging Face token", "hf_", mixed(34)),
+            ("an Infracost key", "ico-", mixed(32)),
+            ("a Linear key", "lin_api_", mixed(40)),
+            ("a Mailchimp key", "", format!("{}-us12", hex(32))),
+            ("a Netlify token", "nfp_", mixed(36)),
+            ("a New Relic key", "NRAK-", upper(27)),
+            ("an OpenShift token", "sha256~", mixed(43)),
+            ("a Perplexity key", "pplx-", mixed(48)),
+            ("a PlanetScale token", "pscale_tkn_", mixed(43)),
+            ("a Postman key", "PMAK-", format!("{}-{}", hex(24), hex(34))),
+            ("a Prefect token", "pnu_", mixed(36)),
+            ("a Pulumi token", "pul-", hex(40)),
+            ("a PyPI token", "pypi-AgE", mixed(60)),
+            ("a Replicate token", "r8_", mixed(37)),
+            ("a RubyGems key", "rubygems_", hex(48)),
+            (
+                "a SendGrid key",
+                "SG.",
+                format!("{}.{}", mixed(22), mixed(43)),
+            ),
+            ("a Shippo token", "shippo_live_", hex(40)),
+            ("a Shopify token", "shpat_", hex(32)),
+            ("a SonarQube token", "squ_", hex(40)),
+            ("a Sourcegraph token", "sgp_", hex(40)),
+            ("a Stripe key", "sk_live_", mixed(24)),
+            ("a Supabase token", "sbp_", hex(40)),
+            (
+                "a Tailscale key",
+                "tskey-",
+                format!("auth-{}-{}", mixed(12), mixed(32)),
+            ),
+            ("a Twilio key", "SK", hex(32)),
+            ("a Typeform token", "tfp_", mixed(59)),
+            ("a Vault token", "hvs.", mixed(90)),
+            ("an xAI key", "xai-", mixed(80)),
+        ] {
+            let line = format!("key: '{before}{after}'");
+            assert_eq!(find(line.as_bytes()), Some(what), "{what}");
         }
     }
 
