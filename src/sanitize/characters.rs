@@ -14,7 +14,7 @@ use super::removals::{Kind, Removals};
 const STACKED_MARKS_MAX: usize = 30;
 
 /// Longest string of a terminal that is looked for its end: a longer search for each of many would make a hostile text slow.
-const ESCAPE_BYTES_MAX: usize = 4_096;
+const ESCAPE_BYTES_MAX: usize = 1_024;
 
 const ZWNJ: char = '\u{200C}';
 const ZWJ: char = '\u{200D}';
