@@ -80,7 +80,7 @@ pub struct Wanted<'a> {
     pub commands: Vec<Command>,
     /// The road out.
     pub network: Network,
-    /// Whether output is bounded by the walls; else the caller bounds it or passes it through.
+    /// Whether output ends the run at the policy's limit; else it passes through.
     pub bound_output: bool,
 }
 
@@ -276,7 +276,8 @@ fn prepare(args: &SandboxArgs) -> Result<Prepared, LaunchError> {
             environment: Vec::new(),
         }],
         network,
-        bound_output: false,
+        // Streams pass through, a file of gigabytes too, unless the policy says how much may.
+        bound_output: policy.limits.output_bytes != Policy::default().limits.output_bytes,
     });
     plan.environment.extend(placeholders);
     plan.home = home;

@@ -259,7 +259,7 @@ static LIMITS: &[Key] = &[
     key!("cpu-time", Shape::OrNull(&Shape::Duration(1, DAY_SECONDS)), "null", "20m", "processor time of everything inside; where it is null only wall-time bounds it"),
     key!("file-size", Shape::Size(KIB, 64 * TIB), "1GiB", "100MiB", "bytes of one file"),
     key!("disk", Shape::Size(MIB, 64 * TIB), "8GiB", "1GiB", "bytes written to disk"),
-    key!("output", Shape::Size(KIB, 4 * GIB), "16MiB", "1MiB", "bytes of output that are kept"),
+    key!("output", Shape::Size(KIB, 4 * GIB), "16MiB", "1MiB", "bytes of stdout and stderr; more ends the run"),
     key!("wall-time", Shape::Duration(1, DAY_SECONDS), "30m", "10m", "wall time of everything inside"),
 ];
 

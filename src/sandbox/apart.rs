@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use super::hidden::{PLAN, REPORT};
-use super::launch::{PASSED, refused};
+use super::launch::refused;
 use super::walls::sys;
+use super::watch::PASSED;
 use crate::wire::{HELPER_VARIABLE, LAUNCH_WORD, Network, Plan, WallsReport};
 
 /// Where the door stands in the launcher, if there is one.

@@ -10,10 +10,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
 };
 use rustix::io::Errno;
 
+use super::walls::namespaces::Ids;
 use crate::scratch;
 
 /// Entries of one workspace.
@@ -70,7 +71,7 @@ pub struct Returned {
 
 impl Copied {
     /// Copies files, folders and symlinks of `original` into the empty folder `copy`. Paths for which `left_out` holds are
-    /// neither copied nor written back.
+    /// neither copied nor written back. `owner` is who gets the copy, if not the caller.
     ///
     /// # Errors
     /// A tree that is too large or too deep, a full disk, or an entry that cannot be read.
@@ -79,6 +80,7 @@ impl Copied {
         copy: &Path,
         left_out: Vec<PathBuf>,
         bytes_max: u64,
+        owner: Option<Ids>,
     ) -> io::Result<Self> {
         let mut made = Self {
             original: open_root(original)?,
@@ -125,6 +127,9 @@ impl Copied {
                     | FileType::CharacterDevice
                     | FileType::BlockDevice
                     | FileType::Unknown => continue,
+                }
+                if let Some(owner) = owner {
+                    own(&to, &name, owner)?;
                 }
                 let meta = rustix::fs::statat(&to, &name, AtFlags::SYMLINK_NOFOLLOW)?;
                 made.stamps.insert(path, Stamp::of(&meta));
@@ -207,19 +212,23 @@ impl Copied {
         let from = open_folder(&self.copy, above)?;
         let to = open_folder(&self.original, above)?;
         let mode = Mode::from_raw_mode(meta.st_mode & 0o777);
-        let old = rustix::fs::statat(&to, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map(|meta| FileType::from_raw_mode(meta.st_mode));
+        let before = rustix::fs::statat(&to, name, AtFlags::SYMLINK_NOFOLLOW);
+        let owner = owner_at(&to, before)?;
+        let old = before.map(|meta| FileType::from_raw_mode(meta.st_mode));
         let fresh = OsString::from(format!(".tagout-{}-{}", std::process::id(), meta.st_ino));
         match FileType::from_raw_mode(meta.st_mode) {
             FileType::Directory => {
                 if old != Ok(FileType::Directory) {
                     clear(&to, name, old)?;
                     rustix::fs::mkdirat(&to, name, mode)?;
+                    give(&to, name, owner)?;
                 }
                 Ok(rustix::fs::chmodat(&to, name, mode, AtFlags::empty())?)
             }
             FileType::RegularFile => {
-                if let Err(error) = copy_file(&from, &to, name, &fresh, meta) {
+                let copied = copy_file(&from, &to, name, &fresh, meta)
+                    .and_then(|()| give(&to, &fresh, owner));
+                if let Err(error) = copied {
                     drop_quietly(&to, &fresh);
                     return Err(error);
                 }
@@ -234,6 +243,7 @@ impl Copied {
                     clear(&to, name, old)?;
                 }
                 rustix::fs::symlinkat(target, &to, &fresh)?;
+                give(&to, &fresh, owner)?;
                 Ok(rustix::fs::renameat(&to, &fresh, &to, name)?)
             }
             FileType::Fifo
@@ -243,6 +253,36 @@ impl Copied {
             | FileType::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// Whose an entry of the original is to be: as what it takes the place of, and what is new as the folder's own.
+fn owner_at(folder: &OwnedFd, before: rustix::io::Result<Stat>) -> io::Result<Ids> {
+    let meta = match before {
+        Ok(meta) => meta,
+        Err(_not_there) => rustix::fs::fstat(folder)?,
+    };
+    Ok(Ids {
+        user: meta.st_uid,
+        group: meta.st_gid,
+    })
+}
+
+/// Root writes back into a folder that may be somebody else's. Nobody else can give a file away, or has to.
+fn give(at: &OwnedFd, name: &OsStr, owner: Ids) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match own(at, name, owner) {
+        // Root of a container may lack the right or the uid: then what it writes is its own, as with every other program.
+        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn own(at: &OwnedFd, name: &OsStr, owner: Ids) -> rustix::io::Result<()> {
+    let (user, group) = (Uid::from_raw(owner.user), Gid::from_raw(owner.group));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(at, name, Some(user), Some(group), flags)
 }
 
 /// Removes what stands where something of another kind is to be.

@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use super::launch::{Guard, run_guarded};
+use super::launch::run_guarded;
 use super::walls::sys;
+use super::watch::Guard;
 use crate::console;
 use crate::wire::{Network, Plan, WallsReport};
 
@@ -41,7 +42,10 @@ fn serve() -> io::Result<()> {
         rustix::io::fcntl_setfd(door, rustix::io::FdFlags::CLOEXEC)?;
     }
     // The broker's end of the report pipe closes with the broker, whatever killed it.
-    let guard = Guard::Reader(report.as_fd());
+    let guard = Guard {
+        reader: Some(report.as_fd()),
+        output: None,
+    };
     let text = serde_json::to_vec::<WallsReport>(&run_guarded(&plan, guard))?;
     File::from(report).write_all(&text)
 }

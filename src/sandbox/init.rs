@@ -12,10 +12,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::channel::{Channel, Order, Report};
-use super::launch::PASSED;
 use super::limit::{Limit, Reached};
 use super::meter::Meter;
 use super::walls::sys;
+use super::watch::PASSED;
 use crate::outcome::sandbox_code;
 use crate::wire::{Command, Limits};
 
@@ -39,7 +39,7 @@ pub struct Init<'a> {
 }
 
 /// Signals of which a process dies only at a limit or at the wall before the kernel.
-const TELLING: [Signal; 2] = [Signal::XFSZ, Signal::SYS];
+const TELLING: [Signal; 3] = [Signal::XFSZ, Signal::SYS, Signal::XCPU];
 
 impl Init<'_> {
     /// Runs the commands until one fails; the answer is for `_exit`.

@@ -23,6 +23,8 @@ pub enum Limit {
     OpenFiles,
     /// Bytes and files written.
     Disk,
+    /// Bytes of stdout and stderr together.
+    Output,
 }
 
 /// What reaching a limit does.
@@ -46,6 +48,7 @@ impl Limit {
             Self::FileSize => "file-size",
             Self::OpenFiles => "open-files",
             Self::Disk => "disk",
+            Self::Output => "output",
         }
     }
 
@@ -60,6 +63,7 @@ impl Limit {
             Self::Memory => "take more memory than the limit",
             Self::Processes => "start more processes than the limit",
             Self::CpuTime => "use more processor time than the limit",
+            Self::Output => "write more to stdout and stderr than the limit",
         };
         let key = match self {
             // The one limit that is not the policy's.

@@ -9,21 +9,23 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::Pid;
 
 use super::limit::{Limit, Reached};
-use super::walls::limits::OPEN_FILES_MAX;
+use super::walls::limits::{OPEN_FILES_MAX, OURS};
 use crate::wire::Limits;
 
 /// Time between two looks while every sum is far from its limit.
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// The same while one is past half of it.
 pub const PAUSE_NEAR: Duration = Duration::from_millis(10);
+/// The same while processes are nearly as many as may be: the kernel's own limit is close, and tells nobody.
+pub const PAUSE_FULL: Duration = Duration::from_millis(2);
 /// Looks at the start of a run that follow each other so quickly: a fork bomb is fast.
 const LOOKS_EARLY: u32 = 10;
 /// A look that took long waits for this many times as long, so that it never costs more than a twentieth of a processor.
 const PAUSE_FACTOR: u32 = 20;
+/// The same for the looks at a run that is nearly full.
+const PAUSE_FACTOR_FULL: u32 = 3;
 /// Processes that one look counts at most; more are more than any limit allows.
 const PROCESSES_MAX: usize = 100_000;
-/// Processes of our own in the tree: the outer one and init.
-const OURS: u64 = 2;
 /// Entries that one walk looks at.
 const ENTRIES_MAX: usize = 5_000_000;
 /// Bytes that every file and folder counts at least: inodes and names run out as well.
@@ -39,6 +41,7 @@ pub struct Meter {
     folders: Vec<Folder>,
     since: SystemTime,
     near: bool,
+    full: bool,
     looks: u32,
     took: Duration,
 }
@@ -83,6 +86,7 @@ impl Meter {
             // A second for clocks of file systems that count in whole ones.
             since: SystemTime::now() - Duration::from_secs(1),
             near: false,
+            full: false,
             looks: 0,
             took: Duration::ZERO,
         }
@@ -91,6 +95,9 @@ impl Meter {
     /// How long to wait before the next look.
     #[must_use]
     pub fn pause(&self) -> Duration {
+        if self.full {
+            return PAUSE_FULL.max(self.took.saturating_mul(PAUSE_FACTOR_FULL));
+        }
         let early = self.looks < LOOKS_EARLY;
         let least = if self.near || early {
             PAUSE_NEAR
@@ -110,6 +117,11 @@ impl Meter {
         let half = |sum: u64, limit: u64| sum > limit / 2;
         self.near = half(sums.memory_bytes, self.limits.memory_bytes)
             || half(processes, self.limits.processes);
+        self.full = processes
+            > self
+                .limits
+                .processes
+                .saturating_sub(self.limits.processes / 4);
         let cpu_over = self
             .limits
             .cpu_time_ms

@@ -3,18 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::claims;
 use super::copy::Copied;
 use super::git;
+use super::identity::{Leased, Opened};
 use super::protect::{self, Protected};
-use super::scene::{self, ETC, SYSTEM};
+use super::scene;
+use super::system::{ETC, SYSTEM};
 use super::trust;
 use super::walls::files::{Grant, Rule};
+use super::walls::limits::Counted;
 use super::walls::namespaces::Ids;
 use super::walls::{Fault, Step};
 use crate::scratch::Scratch;
-use crate::wire::{Denied, Network, Plan, Wall, Workspace};
+use crate::wire::{Denied, Network, Plan, Wall, Workspace, java_store};
 
 /// The run's private folders, and what must happen with them afterwards.
 #[derive(Debug)]
@@ -29,8 +34,16 @@ pub struct Shared {
     pub walls: BTreeMap<String, Wall>,
     /// Folders that only this run can ever write.
     pub private: Vec<PathBuf>,
+    /// Why a run of root's keeps its uid.
+    pub kept_uid: Option<String>,
+    /// Whom its processes are counted with.
+    pub counted: Counted,
     back: Option<(Copied, Protected)>,
+    // These come before the folder itself is removed.
+    _opened: Vec<Opened>,
     _scratch: Scratch,
+    // The uid goes to the next run only when nothing of this one is left.
+    leased: Option<Leased>,
 }
 
 /// Files and folders of the host that are readable beside the system's.
@@ -85,7 +98,7 @@ impl Shared {
     ///
     /// # Errors
     /// The copy is too large or cannot be made, or the plan asks for what this level cannot give.
-    pub fn prepare(plan: &Plan, ids: Ids) -> Result<Self, Fault> {
+    pub fn prepare(plan: &Plan) -> Result<Self, Fault> {
         if !plan.write.is_empty() {
             // A program expects them where they are, and there only the host's own can be.
             let error = io::Error::other("only levels with mounts can");
@@ -95,58 +108,72 @@ impl Shared {
             ));
         }
         let scratch = Scratch::new().step("make a private folder")?;
+        let (leased, opened, kept_uid) = match lease(plan, scratch.path()) {
+            Ok(Some((leased, opened))) => (Some(leased), opened, None),
+            Ok(None) => (None, Vec::new(), None),
+            Err(why) => (None, Vec::new(), Some(why)),
+        };
+        let counted = match &leased {
+            Some(_) => Counted::Alone,
+            None if rustix::process::geteuid().is_root() => Counted::Never,
+            None => Counted::WithOthers,
+        };
         let home = scratch.path().join("home");
         let temporary = scratch.path().join("tmp");
         for folder in [&home, &temporary] {
             std::fs::create_dir(folder).step("make a private folder")?;
         }
-        let bundle = trust::on_host(plan).map(|[bundle, _]| bundle);
-        furnish(&home, plan, bundle.as_deref())?;
-        let mut objects = None;
-        let (folder, back) = match &plan.workspace {
-            Workspace::InPlace { path } | Workspace::Copy { path } => {
-                let folder = scratch.path().join("workspace");
-                std::fs::create_dir(&folder).step("make a private folder")?;
-                let protected = Protected::of(path, plan)?;
-                let mut left_out: Vec<PathBuf> = protected
-                    .denied
-                    .iter()
-                    .map(|(path, _)| path.clone())
-                    .collect();
-                left_out.push(PathBuf::from(".git"));
-                let copied = Copied::make(path, &folder, left_out, plan.limits.disk_bytes)
-                    .step("copy the workspace")?;
-                objects = git::show(path, &folder).step("show the repository")?;
-                let in_place = matches!(plan.workspace, Workspace::InPlace { .. });
-                (folder, in_place.then_some((copied, protected)))
+        let trusted = trusted(plan, scratch.path(), leased.as_ref())?;
+        let bundle = trusted.first().map(PathBuf::as_path);
+        furnish(&home, plan, bundle)?;
+        let shown = workspace(plan, scratch.path(), leased.as_ref())?;
+        if let Some(leased) = &leased {
+            for folder in [&home, &temporary] {
+                leased.give(folder).step("give a private folder away")?;
             }
-            Workspace::View { lower, upper, .. } => {
-                Copied::make(lower, upper, Vec::new(), plan.limits.disk_bytes)
-                    .step("copy the workspace")?;
-                (upper.clone(), None)
-            }
-        };
-        let private = vec![folder.clone(), home.clone(), temporary.clone()];
-        let mut rules = rules(plan, &private);
+        }
+        let private = vec![shown.folder.clone(), home.clone(), temporary.clone()];
+        let mut rules = rules(plan, &private, &trusted);
         if let Workspace::InPlace { path } | Workspace::Copy { path } = &plan.workspace {
             stays_out_of_reach(&rules, plan, path)?;
         }
-        rules.extend(objects.map(|path| Rule {
+        rules.extend(shown.objects.map(|path| Rule {
             path,
             grant: Grant::Read,
         }));
-        let bundle = bundle.as_deref();
-        let mut environment = scene::environment(plan, &home, &temporary, &folder, bundle);
+        let mut environment = scene::environment(plan, &home, &temporary, &shown.folder, bundle);
         variables(&mut environment, plan);
         Ok(Self {
             rules,
             environment,
-            folder,
-            walls: claims(plan, ids),
+            folder: shown.folder,
+            walls: claims::of_shared(plan, counted),
             private,
-            back,
+            kept_uid,
+            counted,
+            back: shown.back,
+            _opened: opened,
             _scratch: scratch,
+            leased,
         })
+    }
+
+    /// Whose the run is, if not the caller's.
+    #[must_use]
+    pub fn leased_ids(&self) -> Option<Ids> {
+        self.leased.as_ref().map(Leased::ids)
+    }
+
+    /// Ends whatever still has the run's own uid, wherever it is, and removes what it left in shared memory. Only when the
+    /// run is over.
+    ///
+    /// # Errors
+    /// Something is still there after a while: the run may not be sealed.
+    pub fn end_uid(&self) -> io::Result<()> {
+        match &self.leased {
+            Some(leased) => leased.end_all(),
+            None => Ok(()),
+        }
     }
 
     /// Writes changes back to the workspace, protected paths excepted. Only when nothing of the tree is left.
@@ -180,22 +207,6 @@ impl Shared {
     }
 }
 
-/// Puts what the plan and the table of certificates say into the private HOME.
-fn furnish(home: &Path, plan: &Plan, bundle: Option<&Path>) -> Result<(), Fault> {
-    let ours = bundle.into_iter().flat_map(trust::files);
-    let planned = plan
-        .home
-        .iter()
-        .map(|(path, text)| (PathBuf::from(path), text.clone()));
-    for (path, text) in planned.chain(ours) {
-        let path = home.join(path);
-        std::fs::create_dir_all(path.parent().unwrap_or(home))
-            .and_then(|()| std::fs::write(&path, text))
-            .step("put a file into the private home")?;
-    }
-    Ok(())
-}
-
 /// Landlock cannot take a path out of a folder that it grants: where the workspace lies in one, its protected paths would
 /// be open by the workspace's own name.
 fn stays_out_of_reach(rules: &[Rule], plan: &Plan, workspace: &Path) -> Result<(), Fault> {
@@ -224,7 +235,119 @@ fn stays_out_of_reach(rules: &[Rule], plan: &Plan, workspace: &Path) -> Result<(
     Ok(())
 }
 
-fn rules(plan: &Plan, private: &[PathBuf]) -> Vec<Rule> {
+/// The workspace as the run sees it.
+struct Work {
+    folder: PathBuf,
+    back: Option<(Copied, Protected)>,
+    /// The repository's own objects, which must be readable.
+    objects: Option<PathBuf>,
+}
+
+fn workspace(plan: &Plan, scratch: &Path, leased: Option<&Leased>) -> Result<Work, Fault> {
+    let (owner, bytes_max) = (leased.map(Leased::ids), plan.limits.disk_bytes);
+    let step = "copy the workspace";
+    let work = match &plan.workspace {
+        Workspace::InPlace { path } | Workspace::Copy { path } => {
+            let folder = scratch.join("workspace");
+            std::fs::create_dir(&folder).step("make a private folder")?;
+            let protected = Protected::of(path, plan)?;
+            let denied = protected.denied.iter().map(|(path, _)| path.clone());
+            let left_out = denied.chain([PathBuf::from(".git")]).collect();
+            let copied = Copied::make(path, &folder, left_out, bytes_max, owner).step(step)?;
+            let objects = git::show(path, &folder).step("show the repository")?;
+            if let (Some(leased), Some(_)) = (leased, &objects) {
+                let shown = folder.join(".git");
+                leased.give(&shown).step("give the repository away")?;
+            }
+            let in_place = matches!(plan.workspace, Workspace::InPlace { .. });
+            Work {
+                folder,
+                back: in_place.then_some((copied, protected)),
+                objects,
+            }
+        }
+        Workspace::View { lower, upper, .. } => {
+            Copied::make(lower, upper, Vec::new(), bytes_max, owner).step(step)?;
+            Work {
+                folder: upper.clone(),
+                back: None,
+                objects: None,
+            }
+        }
+    };
+    if let Some(leased) = leased {
+        leased
+            .give_folder(&work.folder)
+            .step("give the workspace away")?;
+    }
+    Ok(work)
+}
+
+/// A uid for a run of root's, and the folders on the way to its own ones, opened for it. The word is why there is none.
+fn lease(plan: &Plan, scratch: &Path) -> Result<Option<(Leased, Vec<Opened>)>, String> {
+    let Some(leased) = Leased::take()? else {
+        return Ok(None);
+    };
+    let lost = |error: io::Error| error.to_string();
+    let mut opened = leased.open_scratch(scratch).map_err(lost)?;
+    let mut readable = plan.read.clone();
+    let mut passed = vec![scratch.to_path_buf()];
+    match &plan.workspace {
+        Workspace::InPlace { path } | Workspace::Copy { path } => {
+            readable.push(path.join(".git/objects"));
+        }
+        Workspace::View { upper, .. } => {
+            // The run's folder, and the record's around it.
+            for folder in upper.ancestors().skip(1).take(2) {
+                opened.extend(leased.open(folder).map_err(lost)?);
+            }
+            passed.extend(upper.parent().map(Path::to_path_buf));
+        }
+    }
+    readable.retain(|path| path.exists());
+    match leased.closed(&readable, &passed).map_err(lost)? {
+        None => Ok(Some((leased, opened))),
+        Some(path) => Err(format!("{} is closed to other users", path.display())),
+    }
+}
+
+/// The bundle of certificates and Java's, where the run can read them; nothing where there is no road out.
+fn trusted(plan: &Plan, scratch: &Path, leased: Option<&Leased>) -> Result<Vec<PathBuf>, Fault> {
+    let Some(on_host) = trust::on_host(plan) else {
+        return Ok(Vec::new());
+    };
+    if leased.is_none() {
+        return Ok(on_host.to_vec());
+    }
+    let bundle = scratch.join("ca.pem");
+    let store = java_store(&bundle);
+    for (from, to) in on_host.iter().zip([&bundle, &store]) {
+        if from.exists() {
+            std::fs::copy(from, to)
+                .and_then(|_bytes| std::fs::set_permissions(to, PermissionsExt::from_mode(0o644)))
+                .step("show the certificates")?;
+        }
+    }
+    Ok(vec![bundle, store])
+}
+
+/// Puts what the plan and the table of certificates say into the private HOME.
+fn furnish(home: &Path, plan: &Plan, bundle: Option<&Path>) -> Result<(), Fault> {
+    let ours = bundle.into_iter().flat_map(trust::files);
+    let planned = plan
+        .home
+        .iter()
+        .map(|(path, text)| (PathBuf::from(path), text.clone()));
+    for (path, text) in planned.chain(ours) {
+        let path = home.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(home))
+            .and_then(|()| std::fs::write(&path, text))
+            .step("put a file into the private home")?;
+    }
+    Ok(())
+}
+
+fn rules(plan: &Plan, private: &[PathBuf], trusted: &[PathBuf]) -> Vec<Rule> {
     let rule = |path: &Path, grant| Rule {
         path: path.to_path_buf(),
         grant,
@@ -248,9 +371,7 @@ fn rules(plan: &Plan, private: &[PathBuf]) -> Vec<Rule> {
     if std::fs::read_to_string(MAVEN_SETTINGS).is_ok_and(|text| hides_nothing(&text)) {
         rules.push(rule(Path::new(MAVEN_SETTINGS), Grant::Look));
     }
-    for path in trust::on_host(plan).iter().flatten() {
-        rules.push(rule(path, Grant::Look));
-    }
+    rules.extend(trusted.iter().map(|path| rule(path, Grant::Look)));
     rules
 }
 
@@ -281,42 +402,6 @@ fn variables(environment: &mut BTreeMap<String, String>, plan: &Plan) {
         }
         set("NODE_USE_ENV_PROXY", "1");
     }
-}
-
-/// What stands at level C; the gaps are those that the documents name.
-fn claims(plan: &Plan, ids: Ids) -> BTreeMap<String, Wall> {
-    let mut walls = scene::claims(plan, ids.user == 0);
-    for (name, wall) in [
-        // /dev/shm and the user's terminals are shared.
-        ("files", Wall::Partial),
-        // chmod, chown, utimes and setxattr know no path that a filter could see.
-        ("metadata", Wall::Absent),
-        ("unix-sockets", Wall::Enforced),
-        // The command lines of others are readable.
-        ("processes", Wall::Partial),
-        ("uid", Wall::Partial),
-        ("limits.processes", Wall::Partial),
-    ] {
-        walls.insert(name.to_owned(), wall);
-    }
-    walls
-}
-
-/// What stands at level D: system calls, the environment, and limits that need no more than that.
-#[must_use]
-pub fn bare_claims(at_c: &BTreeMap<String, Wall>) -> BTreeMap<String, Wall> {
-    at_c.iter()
-        .map(|(name, wall)| {
-            let wall = match name.as_str() {
-                "syscalls" | "environment" => Wall::Enforced,
-                // A daemon that listens on a unix socket may have a road.
-                "network" => Wall::Partial,
-                limit if limit.starts_with("limits.") => *wall,
-                _ => Wall::Absent,
-            };
-            (name.clone(), wall)
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -19,12 +19,13 @@ use super::supervisor::given::Reach;
 use super::supervisor::{Supervisor, Woken, listener, start};
 use super::sweep;
 use super::walls::files::{Rule, Tcp};
+use super::walls::limits::{self, Counted};
 use super::walls::namespaces::{self, Ids};
 use super::walls::root::{self, Root};
 use super::walls::sys::{self, Side};
 use super::walls::syscalls::notify::{self, Architecture};
-use super::walls::syscalls::{self, Filters, Ground};
-use super::walls::{Fault, Step, files, limits, privileges};
+use super::walls::syscalls::{self, Filters};
+use super::walls::{Fault, Step, files, privileges};
 use crate::wire::{Denied, Plan, Wall};
 
 /// What both processes are given.
@@ -58,15 +59,17 @@ pub struct Cast<'a> {
     pub reach: Reach,
     /// Whether the commands take the terminal over from the launcher.
     pub terminal: bool,
+    /// Whom root's run is given to before anything of it is started (levels C and D).
+    pub user: Option<Ids>,
+    /// Whom the kernel counts the run's processes with.
+    pub counted: Counted,
 }
 
 impl Cast<'_> {
-    /// What the run shares with the host.
-    fn ground(&self) -> Ground {
-        match self.root {
-            Some(_) => Ground::Own,
-            None => Ground::Shared,
-        }
+    /// The outer process and all that come from it are the run's user from here on, the supervisor too: no other could read
+    /// what the run's processes ask.
+    fn take_user(&self) -> Result<(), Fault> {
+        self.user.map_or(Ok(()), privileges::become_user)
     }
 }
 
@@ -148,6 +151,7 @@ pub fn outer_shared(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i3
 fn outer_shared_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
     // Its own group: what the run sends to its group does not arrive here.
     rustix::process::setpgid(None, None).step("leave the caller's process group")?;
+    cast.take_user()?;
     sweep::adopt_orphans().step("inherit orphans")?;
     let (line, their_line) = UnixStream::pair().step("make a line to the first process inside")?;
     let init = match sys::clone_process(0).step("start the first process inside")? {
@@ -198,6 +202,7 @@ pub fn outer_bare(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> i32 
 
 fn outer_bare_steps(cast: &Cast<'_>, launcher: &Channel, to_init: Channel) -> Result<(), Fault> {
     rustix::process::setpgid(None, None).step("leave the caller's process group")?;
+    cast.take_user()?;
     sweep::adopt_orphans().step("inherit orphans")?;
     let init = match sys::clone_process(0).step("start the first process inside")? {
         Side::Child => sys::leave(inner(cast, to_init, Outside::Nobody)),
@@ -290,7 +295,7 @@ fn raise(cast: &Cast<'_>, channel: &Channel, outside: Outside) -> Result<(), Fau
         namespaces::join_network(network.as_fd())?;
     }
     sys::close_all_on_exec(3).step("shut inherited descriptors")?;
-    limits::set(&cast.plan.limits, cast.ground())?;
+    limits::set(&cast.plan.limits, cast.counted)?;
     privileges::drop_all(CapabilitySet::empty())?;
     if let Some(rules) = cast.rules {
         files::restrict(rules, tcp)?;

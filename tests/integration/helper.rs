@@ -422,6 +422,66 @@ fn ancestors(process: i32) -> Vec<i32> {
 }
 
 #[test]
+fn waiting_helper_has_what_killing_and_cleaning_take_and_no_more() {
+    let Some(place) = Place::new() else { return };
+    let word = format!("35.{}", std::process::id());
+    let mut run = sleeper(&place, &word);
+    let (process, uid) = wait_for(&["sleep", &word], 1).pop_first().unwrap();
+    let helper = ancestors(process)[2];
+    let status = fs::read_to_string(format!("/proc/{helper}/status")).unwrap();
+    let line = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(
+        line("Uid:").split_whitespace().next(),
+        Some("0"),
+        "{status}"
+    );
+    assert_eq!(line("Seccomp:"), "2", "{status}");
+    assert_eq!(line("NoNewPrivs:"), "1", "{status}");
+    let cgroup = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .any(|mount| Path::new(mount).join(format!("tagout-{uid}")).is_dir());
+    // CAP_KILL; and CAP_DAC_OVERRIDE only where there is a cgroup to be removed.
+    let wanted = if cgroup {
+        "0000000000000022"
+    } else {
+        "0000000000000020"
+    };
+    assert_eq!(line("CapEff:"), wanted, "{status}");
+    assert_eq!(line("CapPrm:"), wanted, "{status}");
+    assert_eq!(line("CapBnd:"), "0000000000000000", "{status}");
+    // Its caller can neither signal it nor look into it.
+    let attack = format!(
+        "kill -KILL {helper} 2>/dev/null && echo KILLED; cat /proc/{helper}/environ 2>/dev/null && echo READ; \
+        ls /proc/{helper}/fd 2>/dev/null && echo LISTED; true"
+    );
+    let output = elevation::plain_with_sudo()
+        .args(["/bin/sh", "-c", &attack])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout), "", "{}", text(&output.stderr));
+    // Behind its filter it still ends the run and takes its lease away.
+    run.kill().unwrap();
+    run.wait().unwrap();
+    wait_for(&["sleep", &word], 0);
+    let lock = PathBuf::from(format!("/run/tagout/uid-{uid}"));
+    let until = Instant::now() + Duration::from_secs(20);
+    while Path::new(&format!("/proc/{helper}")).exists() {
+        assert!(Instant::now() < until, "the helper does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let held = fs::File::open(&lock).is_ok_and(|file| {
+        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::flock(file, exclusive).is_err()
+    });
+    assert!(held || !lock.exists());
+}
+
+#[test]
 fn killed_helper_leaves_no_process_and_the_next_run_cleans_up() {
     let Some(place) = Place::new() else { return };
     let word = format!("34.{}", std::process::id());

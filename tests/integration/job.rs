@@ -362,23 +362,21 @@ fn workflow_cannot_be_written_inside() {
 
 #[test]
 fn limit_is_named_and_ends_in_6() {
-    let place = Place::with(&[
-        ("a.txt", "hello\n"),
-        (
-            ".github/tagout.yml",
-            "version: 1\nlimits: {wall-time: 1s}\n",
-        ),
-    ]);
-    let (code, json) = place.run("echo x > b.txt; sleep 60");
-    assert_eq!(
-        (code, json["outcome"].as_str()),
-        (6, Some("limit-reached")),
-        "{json}"
-    );
-    assert!(
-        json["limit"].as_str().unwrap().contains("wall-time"),
-        "{json}"
-    );
+    for (limits, command, name) in [
+        ("wall-time: 1s", "echo x > b.txt; sleep 60", "wall-time"),
+        ("output: 64KiB", "echo x > b.txt; exec yes", "output"),
+    ] {
+        let policy = format!("version: 1\nlimits: {{{limits}}}\n");
+        let place = Place::with(&[("a.txt", "hello\n"), (".github/tagout.yml", &policy)]);
+        let (code, json) = place.run(command);
+        assert_eq!(
+            (code, json["outcome"].as_str()),
+            (6, Some("limit-reached")),
+            "{json}"
+        );
+        let limit = json["limit"].as_str().unwrap();
+        assert!(limit.contains(name), "{json}");
+    }
 }
 
 #[test]

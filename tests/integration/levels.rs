@@ -156,11 +156,129 @@ fn root_of_the_machine_is_nobody_inside() {
     assert_no_privilege(&said, "a");
     let made = fs::metadata(place.path("ws/made")).unwrap();
     assert_eq!((made.uid(), made.gid()), (0, 0));
-    // A weaker level asked for by name keeps the uid and says so.
-    for level in ["b", "c"] {
-        let (output, report) = place.run(&[], &["--level", level, "--", "sh", "-c", AS_ROOT]);
-        assert_eq!(report["walls"]["uid"], "partial", "{level}");
-        assert_no_privilege(&text(&output.stdout), level);
+    // Level b, asked for by name, has nobody to show root's files as: it keeps the uid and says so.
+    let (output, report) = place.run(&[], &["--level", "b", "--", "sh", "-c", AS_ROOT]);
+    assert_eq!(report["walls"]["uid"], "partial");
+    assert_no_privilege(&text(&output.stdout), "b");
+    // Level c works on a copy, which can be anybody's.
+    let (output, report) = place.run(&[], &["--level", "c", "--", "sh", "-c", AS_ROOT]);
+    let said = text(&output.stdout);
+    assert_eq!(report["walls"]["uid"], "enforced", "{report}");
+    assert!(!said.contains("Uid:\t0"), "{said}");
+    assert_no_privilege(&said, "c");
+}
+
+/// A user whose folder root works in.
+const OWNER: u32 = 65_534;
+
+/// Says who it is, tries what only root may, changes files of all kinds, and leaves something in shared memory.
+const AS_LEASED: &str = "id -u; id -g; id -G; cat $2 2>/dev/null; kill -0 $1 2>/dev/null && echo SIGNALLED; \
+    echo more >> a; rm gone; mkdir d; echo x > d/f; ln -s a l; chmod 750 d; echo h > $HOME/h; echo t > $TMPDIR/t; \
+    echo s > /dev/shm/tagout-left-$1; (trap '' TERM; exec setsid sleep 37.$1) > /dev/null 2>&1 & true";
+
+#[test]
+fn root_at_level_c_has_a_uid_of_its_own_and_leaves_files_to_their_owners() {
+    if !is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.path("out/roots"), "secret").unwrap();
+    fs::set_permissions(place.path("out/roots"), fs::Permissions::from_mode(0o604)).unwrap();
+    for name in ["ws/a", "ws/gone", "ws/.github"] {
+        fs::write(place.path(name), "as it was\n").unwrap();
+        chown(place.path(name), Some(OWNER), Some(OWNER)).unwrap();
+    }
+    fs::set_permissions(place.path("ws/a"), fs::Permissions::from_mode(0o640)).unwrap();
+    chown(place.path("ws"), Some(OWNER), Some(OWNER)).unwrap();
+    let own = std::process::id().to_string();
+    let roots = place.path("out/roots");
+    let (output, report) = place.run(
+        &[],
+        &[
+            "--level",
+            "c",
+            "--",
+            "sh",
+            "-c",
+            AS_LEASED,
+            "sh",
+            &own,
+            roots.to_str().unwrap(),
+        ],
+    );
+    let said = text(&output.stdout);
+    let why = format!("{said}{report}{}", text(&output.stderr));
+    let mut lines = said.lines();
+    let user: u32 = lines.next().unwrap().parse().unwrap();
+    assert!((60_600..60_664).contains(&user), "{why}");
+    let id = user.to_string();
+    assert_eq!(lines.collect::<Vec<_>>(), [&id, &id], "{why}");
+    assert_eq!(report["walls"]["uid"], "enforced", "{why}");
+    assert_eq!(report["walls"]["limits.processes"], "enforced", "{why}");
+    // What is there belongs to whom it belonged to, and what is new to the folder's owner.
+    for (name, mode) in [
+        ("a", 0o640),
+        ("d", 0o750),
+        ("d/f", 0o644),
+        (".github", 0o644),
+    ] {
+        let meta = fs::symlink_metadata(place.path("ws").join(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (OWNER, OWNER), "{name}: {why}");
+        assert_eq!(meta.mode() & 0o777, mode, "{name}: {why}");
+    }
+    assert_eq!(
+        fs::symlink_metadata(place.path("ws/l")).unwrap().uid(),
+        OWNER
+    );
+    assert_eq!(
+        fs::read_to_string(place.path("ws/a")).unwrap(),
+        "as it was\nmore\n"
+    );
+    assert!(!place.path("ws/gone").exists(), "{why}");
+    // Nothing that was the uid's is left.
+    assert!(!Path::new(&format!("/dev/shm/tagout-left-{own}")).exists());
+    let word = format!("sleep\x0037.{own}\0");
+    let lives = fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        fs::read(entry.path().join("cmdline")).is_ok_and(|words| words == word.as_bytes())
+    });
+    assert!(!lives, "{why}");
+}
+
+#[test]
+fn root_at_level_c_keeps_its_uid_where_the_run_must_read_what_is_closed() {
+    if !is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let place = Place::new();
+    let closed = place.path("out/closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("lib"), "needed\n").unwrap();
+    let policy = place.path("ws/p.yml");
+    let text_of = format!("version: 1\nfilesystem: {{read: [{}]}}\n", closed.display());
+    fs::write(&policy, text_of).unwrap();
+    let library = closed.join("lib");
+    for (mode, uid) in [(0o755, "enforced"), (0o700, "partial")] {
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        let (output, report) = place.run(
+            &[],
+            &[
+                "--level",
+                "c",
+                "--policy",
+                "p.yml",
+                "--",
+                "cat",
+                library.to_str().unwrap(),
+            ],
+        );
+        assert_eq!(text(&output.stdout), "needed\n", "{report}");
+        assert_eq!(report["walls"]["uid"], uid, "{report}");
+        let told = report["missing"]
+            .to_string()
+            .contains("closed to other users");
+        assert_eq!(told, mode == 0o700, "{report}");
     }
 }
 

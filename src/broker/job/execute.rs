@@ -320,7 +320,7 @@ fn plan(
         workspace: space.view(),
         commands: prepared.commands.clone(),
         network: egress.map_or(Network::None, |egress| egress.network(DOOR_FD)),
-        bound_output: false,
+        bound_output: true,
     });
     plan.read.extend(prepared.read.iter().cloned());
     plan.environment.extend(setup.placeholders());
@@ -350,12 +350,6 @@ fn tell(
         }),
         limit: report.limit.clone(),
     };
-    // The broker itself stops passing output on at the policy's limit.
-    record
-        .facts
-        .walls
-        .walls
-        .insert("limits.output".to_owned(), Wall::Enforced);
     let denied = denials::aggregate(requests.iter());
     record
         .facts

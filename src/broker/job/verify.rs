@@ -100,7 +100,7 @@ fn plan(asked: &Asked, space: &Workspace, egress: Option<&Handle>) -> Plan {
         workspace: space.view(),
         commands: commands.collect(),
         network: egress.map_or(Network::None, |egress| egress.network(DOOR_FD)),
-        bound_output: false,
+        bound_output: true,
     })
 }
 

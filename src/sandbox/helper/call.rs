@@ -9,11 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::super::channel::Channel;
-use super::super::scene::{ETC, SYSTEM, Scene};
+use super::super::scene::Scene;
+use super::super::streams;
+use super::super::system::{ETC, SYSTEM};
 use super::super::walls::root::{Item, Shown};
 use super::super::walls::{Fault, Step, sys};
 use super::inside::Stand;
@@ -82,7 +84,7 @@ impl Call {
             None,
         )
         .step("make a line to the helper")?;
-        open_pipes_to_the_run();
+        streams::open_pipes_to_the_run();
         Ok(Self {
             program,
             request: Request {
@@ -289,27 +291,6 @@ fn read_only(path: &Path) -> Tree {
         Tree::System
     }
 }
-
-/// A program that opens /dev/stderr opens the caller's pipe anew, under another uid. Only who holds the pipe can get that
-/// far, so its mode is of no other use.
-fn open_pipes_to_the_run() {
-    let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
-    for stream in [input.as_fd(), output.as_fd(), errors.as_fd()] {
-        let Ok(meta) = rustix::fs::fstat(stream) else {
-            continue;
-        };
-        // A named pipe has a link in a folder; its mode is its owner's choice.
-        let nameless = FileType::from_raw_mode(meta.st_mode) == FileType::Fifo
-            && rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPE_SYSTEM);
-        if nameless {
-            // Somebody else's pipe stays as it is.
-            if let Err(_not_ours) = rustix::fs::fchmod(stream, Mode::from_raw_mode(0o666)) {}
-        }
-    }
-}
-
-/// `PIPEFS_MAGIC` (statfs(2)).
-const PIPE_SYSTEM: rustix::fs::FsWord = 0x5049_5045;
 
 fn memory_file() -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(

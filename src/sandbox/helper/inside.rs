@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::process::{Gid, Pid, Signal, Uid, set_parent_process_death_signal};
@@ -15,6 +15,7 @@ use super::super::hidden::PLAN_BYTES_MAX;
 use super::super::stage::{self, Cast};
 use super::super::supervisor::given::Reach;
 use super::super::walls::files::Rule;
+use super::super::walls::limits::Counted;
 use super::super::walls::namespaces::Ids;
 use super::super::walls::root::Root;
 use super::super::walls::syscalls::{Filters, Ground};
@@ -130,11 +131,7 @@ impl Become {
 fn take_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), Fault> {
     for (number, stream) in (0..).zip(streams) {
         let Some(stream) = stream else { continue };
-        let mut place = sys::adopt_descriptor(number).step("take the standard streams")?;
-        let done = rustix::io::dup2(&stream, &mut place);
-        // It belongs to the whole process.
-        std::mem::forget(place);
-        done.step("take the standard streams")?;
+        sys::replace_stream(number, stream.as_fd()).step("take the standard streams")?;
     }
     Ok(())
 }
@@ -198,6 +195,8 @@ fn raise(
         launcher: [rustix::process::getpid(); 2],
         reach: Reach::Taken,
         terminal: false,
+        user: None,
+        counted: Counted::Alone,
     };
     stage::outer_leased(&cast, launcher, to_init)
 }

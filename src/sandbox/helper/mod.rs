@@ -23,7 +23,7 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::CapabilitySet;
 
-use self::cgroup::Cgroup;
+use self::cgroup::{Cgroup, Sums};
 use self::inside::Inside;
 use self::lease::Lease;
 use self::request::{Answer, FIXED, Request, Tree};
@@ -31,7 +31,7 @@ use super::audit::{Audit, RefusedCall};
 use super::walls::namespaces::Ids;
 use super::walls::root::{QUIET, READ_ONLY};
 use super::walls::sys::{self, Side};
-use super::walls::{Fault, Step, namespaces, privileges};
+use super::walls::{Fault, Step, namespaces, privileges, syscalls};
 use crate::wire::HELPER_VARIABLE;
 
 /// Signals that a terminal or a supervisor sends to everything at once; the helper ends when its caller does.
@@ -52,9 +52,10 @@ pub fn main() -> ExitCode {
     let served = shut_out_the_caller().and_then(|control| {
         let served = serve(&control);
         let answer = match &served {
-            Ok((out_of_memory, calls)) => Answer {
+            Ok((full, calls)) => Answer {
                 fault: None,
-                out_of_memory: *out_of_memory,
+                out_of_memory: full.memory,
+                out_of_processes: full.processes,
                 calls: calls.clone(),
             },
             Err(fault) => Answer {
@@ -90,8 +91,8 @@ fn shut_out_the_caller() -> Result<OwnedFd, Fault> {
     Ok(control)
 }
 
-/// Serves one request to its end; whether the kernel ended the run because its memory was full, and which calls it refused.
-fn serve(control: &OwnedFd) -> Result<(bool, Vec<RefusedCall>), Fault> {
+/// Serves one request to its end; which of the cgroup's limits was reached, and which calls the kernel refused.
+fn serve(control: &OwnedFd) -> Result<(Sums, Vec<RefusedCall>), Fault> {
     let caller = admit(control)?;
     let (request, descriptors) = request::receive(control.as_fd()).step("take the request")?;
     rustix::thread::set_thread_groups(&[]).step("give up the caller's groups")?;
@@ -111,7 +112,7 @@ fn serve(control: &OwnedFd) -> Result<(bool, Vec<RefusedCall>), Fault> {
         &lease,
         cgroup.as_ref(),
     );
-    let out_of_memory = cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
+    let full = cgroup.as_ref().map_or_else(Sums::default, Cgroup::full);
     let ended = match &cgroup {
         Some(cgroup) => cgroup.end(),
         None => lease.end_processes(),
@@ -119,7 +120,7 @@ fn serve(control: &OwnedFd) -> Result<(bool, Vec<RefusedCall>), Fault> {
     let audit = ran?;
     ended.step("end what the run left")?;
     let calls = audit.map_or_else(Vec::new, |audit| audit.refused(lease.id));
-    Ok((out_of_memory, calls))
+    Ok((full, calls))
 }
 
 /// Who asks. The kernel says who made the socket, sudo says who called it: both must be the same, or a caller could hand us
@@ -221,16 +222,32 @@ fn run(
     drop((their_go, descriptors, trees));
     // Not before the first process is made, which must not have the descriptor.
     let audit = Audit::listen();
-    let told = [cgroup.is_some_and(|cgroup| cgroup.memory), audit.is_some()];
+    let told = [
+        cgroup.is_some_and(|cgroup| cgroup.held.memory),
+        audit.is_some(),
+    ];
     let started = start(outer, shown, lease.id, cgroup, (&go, told));
     drop(go);
-    let waited = started.and_then(|()| wait(control, outer));
+    let cleaning = match cgroup {
+        Some(_) => Cleaning::Cgroup,
+        None => Cleaning::Lease,
+    };
+    let waited = started.and_then(|()| wait(control, outer, cleaning));
     if waited.is_err() {
         // Its death takes pid 1 and everything inside with it.
         if let Err(_already_gone) = rustix::process::kill_process(outer, Signal::KILL) {}
     }
     if let Err(_reaped) = rustix::process::waitpid(Some(outer), WaitOptions::empty()) {}
     waited.map(|()| audit)
+}
+
+/// What is left to be removed after the run.
+#[derive(Clone, Copy, Debug)]
+enum Cleaning {
+    /// The cgroup and the lease.
+    Cgroup,
+    /// The lease, from a folder of ours.
+    Lease,
 }
 
 /// Clones the mounts that the caller's descriptors lead to. It is the descriptor that counts: no name is looked up, so nothing
@@ -331,11 +348,15 @@ fn start(
 }
 
 /// Waits for the end of the outer process. The end of the caller is the end of the run. Nothing but killing and
-/// cleaning up is left to do, so every privilege but that goes.
-fn wait(control: &OwnedFd, outer: Pid) -> Result<(), Fault> {
+/// cleaning up is left to do, so every privilege and every system call but those goes.
+fn wait(control: &OwnedFd, outer: Pid, cleaning: Cleaning) -> Result<(), Fault> {
     let ended = rustix::process::pidfd_open(outer, PidfdFlags::empty()).step("watch the run")?;
-    // A cgroup is removed from a folder that its owner, root, may not write to.
-    privileges::drop_all(CapabilitySet::KILL | CapabilitySet::DAC_OVERRIDE)?;
+    privileges::drop_all(match cleaning {
+        // A cgroup is removed from a folder that its owner, root, may not write to.
+        Cleaning::Cgroup => CapabilitySet::KILL | CapabilitySet::DAC_OVERRIDE,
+        Cleaning::Lease => CapabilitySet::KILL,
+    })?;
+    syscalls::helper::confine()?;
     loop {
         let mut waited = [
             PollFd::new(&ended, PollFlags::IN),

@@ -62,6 +62,8 @@ pub struct Answer {
     /// System calls that were refused, as far as the kernel's audit told.
     #[serde(default)]
     pub calls: Vec<RefusedCall>,
+    /// Whether the kernel refused the run a further process.
+    pub out_of_processes: bool,
 }
 
 /// The build that both sides must be.

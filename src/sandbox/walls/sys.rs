@@ -87,6 +87,19 @@ pub fn borrow_descriptor(number: RawFd) -> io::Result<BorrowedFd<'static>> {
     Ok(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
+/// Puts another open file in the place of a standard stream (dup2(2)).
+///
+/// # Errors
+/// EBADF if there is none to put there.
+pub fn replace_stream(number: RawFd, file: BorrowedFd<'_>) -> io::Result<()> {
+    if !(0..3).contains(&number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the number is a standard stream's, which the standard library borrows anew for each use and which no value
+    // owns; what stood there is closed in the same step, so the number is never free for another file.
+    zero(unsafe { libc::dup2(file.as_raw_fd(), number) }.into())
+}
+
 /// Marks every descriptor from `first` on close-on-exec, known to us or not.
 ///
 /// # Errors
@@ -337,6 +350,16 @@ pub fn set_host_name(name: &CStr) -> io::Result<()> {
 pub fn send_signal(process: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill(2) touches no memory; the process id is positive, so it names one process.
     zero(unsafe { libc::kill(process.as_raw_nonzero().get(), signal) }.into())
+}
+
+/// Sends a signal to every process that the caller may signal, but to itself and to process 1 (kill(2), -1). The caller must
+/// have no right over other users' processes.
+///
+/// # Errors
+/// ESRCH if there is none.
+pub fn kill_own_uid(signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) touches no memory; -1 means all processes that this one, a plain user's by now, has a right over.
+    zero(unsafe { libc::kill(-1, signal) }.into())
 }
 
 fn zero(answer: libc::c_long) -> io::Result<()> {

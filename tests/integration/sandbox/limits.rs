@@ -55,6 +55,71 @@ fn fork_bomb_is_ended_and_named() {
 }
 
 #[test]
+fn kernel_itself_lets_no_more_processes_be() {
+    // Faster than any look: where the kernel counts the run alone, it is the kernel that stops it.
+    let script = "import os,time,sys\nn=0\ntry:\n  while n<300:\n    if os.fork()==0: time.sleep(20); os._exit(0)\n    n+=1; os.write(1,b'.')\nexcept OSError: pass\ntime.sleep(20)";
+    everywhere("processes: 20", &[PYTHON, "-c", script], |who, _, left| {
+        assert_eq!(left.report["limit"], "processes", "{who}");
+        if left.report["walls"]["limits.processes"] == "enforced" {
+            assert!((20..=20 + 128).contains(&left.said.len()), "{who}");
+        }
+    });
+    let state = |level: &str, place: &Place| {
+        let left = place.under(level, "version: 1\n", &["true"]);
+        left.report["walls"]["limits.processes"].clone()
+    };
+    for place in Place::of_each_user() {
+        let plain = place.who() == "plain user";
+        assert_eq!(
+            state("b", &place),
+            if plain { "enforced" } else { "partial" }
+        );
+        assert_eq!(
+            state("c", &place),
+            if plain { "partial" } else { "enforced" }
+        );
+    }
+}
+
+#[test]
+fn output_beyond_its_limit_ends_the_run_and_is_not_passed_on() {
+    let more = "yes Q & yes Q >&2 & wait";
+    everywhere("output: 64KiB", &["sh", "-c", more], |who, _, left| {
+        assert_eq!(left.code, Some(124), "{}", &who[..40]);
+        assert_eq!(left.report["limit"], "output");
+        assert_eq!(left.report["walls"]["limits.output"], "enforced");
+        // Two bytes a line, of which the last may be half.
+        let lines = (left.said.clone() + &left.errors).matches('Q').count();
+        assert!((32 * 1024 - 1..=32 * 1024 + 1).contains(&lines), "{lines}");
+    });
+    // The last word of a program that ends by itself counts too.
+    let last = ["sh", "-c", "head -c 65537 /dev/zero | tr '\\0' x"];
+    ends_with("output", "output: 64KiB", &last);
+}
+
+#[test]
+fn output_within_its_limit_passes_whole_and_in_order() {
+    let script = "exec 2>&1; i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i; [ $i = 0 ] || echo $i >&2; done; exit 7";
+    let expected: String = (1..=300)
+        .map(|number| format!("{number}\n{number}\n"))
+        .collect();
+    everywhere("output: 64KiB", &["sh", "-c", script], |who, _, left| {
+        assert_eq!(
+            (left.code, left.said.as_str()),
+            (Some(7), expected.as_str()),
+            "{who}"
+        );
+        assert!(left.report["limit"].is_null(), "{who}");
+    });
+    // Without a limit of the policy's own everything passes, and the report says so.
+    let much = ["sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x"];
+    let place = Place::new();
+    let left = place.under("c", "version: 1\n", &much);
+    assert_eq!((left.code, left.said.len()), (Some(0), 20_000_000));
+    assert_eq!(left.report["walls"]["limits.output"], "absent");
+}
+
+#[test]
 fn processes_within_the_limit_are_nobodys_business() {
     let script = "for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done; wait; echo done";
     everywhere("processes: 16", &["sh", "-c", script], |who, _, left| {

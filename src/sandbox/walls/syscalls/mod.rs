@@ -9,6 +9,7 @@ use seccompiler::{
 
 use super::{Fault, sys};
 
+pub mod helper;
 pub mod notify;
 pub mod supervisor;
 pub mod table;
