@@ -12,10 +12,10 @@ pub fn gap(level: Level, wall: &str, state: Wall) -> Option<&'static str> {
     }
     let of_level = match level {
         Level::A | Level::B => apart(wall),
-        Level::C => shared(wall),
-        Level::D => bare(wall),
+        Level::C => shared(wall, state),
+        Level::D => bare(wall, state),
     };
-    of_level.or_else(|| limit(wall)).or(Some(UNKNOWN))
+    of_level.or_else(|| limit(wall, state)).or(Some(UNKNOWN))
 }
 
 /// For a wall that this page does not know: a reader must not take silence for safety.
@@ -36,8 +36,13 @@ fn apart(wall: &str) -> Option<&'static str> {
 }
 
 /// Level c.
-fn shared(wall: &str) -> Option<&'static str> {
+fn shared(wall: &str, state: Wall) -> Option<&'static str> {
     match wall {
+        // The uid is the run's own and owns nothing outside.
+        "metadata" if state == Wall::Partial => Some(
+            "whether a path exists, or that something happens in a folder, can be found out, and files that everybody may write \
+             to can be given a new time",
+        ),
         "files" => Some("/dev/shm and the user's terminals are shared with the machine"),
         "metadata" => Some(
             "mode, owner, times and attributes of the user's files outside can be changed, and whether a path exists, or that \
@@ -53,11 +58,11 @@ fn shared(wall: &str) -> Option<&'static str> {
 }
 
 /// Level d.
-fn bare(wall: &str) -> Option<&'static str> {
+fn bare(wall: &str, state: Wall) -> Option<&'static str> {
     match wall {
         "files" => Some(
-            "whatever the user may read or write, the commands may; started by root, that includes root's own files such as \
-             /etc/shadow and the settings of the kernel",
+            "whatever their user may read or write, the commands may; where root's keep uid 0, that includes root's own files such \
+             as /etc/shadow and the settings of the kernel",
         ),
         "metadata" => Some("mode, owner, times and existence of the user's files are not walled"),
         "git" => Some(
@@ -74,18 +79,24 @@ fn bare(wall: &str) -> Option<&'static str> {
         "uid" => Some(
             "the commands keep the caller's uid; root's keep uid 0, with every capability taken away",
         ),
-        _ => shared(wall),
+        _ => shared(wall, state),
     }
 }
 
-/// The limits, which leave the same open everywhere.
-fn limit(wall: &str) -> Option<&'static str> {
+/// The limits, which leave the same open at all levels.
+fn limit(wall: &str, state: Wall) -> Option<&'static str> {
     match wall {
         "limits.memory" => {
             Some("the sum is looked at every 10 to 50 milliseconds; a burst can pass it")
         }
         "limits.disk" => Some("what was written is looked at, not refused at once"),
+        "limits.cpu-time" if state == Wall::Partial => Some(
+            "the sum is looked at; a child that nobody waits for is in no sum once it has ended",
+        ),
         "limits.cpu-time" => Some("the policy sets none"),
+        "limits.output" if state == Wall::Partial => {
+            Some("what is written to a terminal is not counted")
+        }
         "limits.output" => Some("everything is passed on"),
         _ => None,
     }

@@ -72,6 +72,8 @@ pub fn bare(at_c: &BTreeMap<String, Wall>) -> BTreeMap<String, Wall> {
                 // A daemon that listens on a unix socket may have a road.
                 "network" => Wall::Partial,
                 limit if limit.starts_with("limits.") => *wall,
+                // One that root's run alone has.
+                "uid" if *wall == Wall::Enforced => *wall,
                 _ => Wall::Absent,
             };
             (name.clone(), wall)

@@ -74,19 +74,25 @@ fn try_none(levels: &[char], who: Who) -> io::Result<()> {
             ended(child)?;
         }
     }
-    let mut after = place.around()?;
+    // What others left before us may go meanwhile; what is new must.
+    let left = || -> io::Result<Vec<String>> {
+        let after = place.around()?;
+        Ok(after
+            .into_iter()
+            .filter(|line| !before.contains(line))
+            .collect())
+    };
+    let mut new = left()?;
     let until = Instant::now() + PATIENCE;
     // Level a has one cgroup for each run of the whole machine: those of other runs go when they end.
-    while before != after && Instant::now() < until {
+    while !new.is_empty() && Instant::now() < until {
         std::thread::sleep(PAUSE);
-        after = place.around()?;
+        new = left()?;
     }
-    if before == after {
+    if new.is_empty() {
         Ok(())
     } else {
-        Err(io::Error::other(format!(
-            "{levels:?} before: {before:#?}\nafter: {after:#?}"
-        )))
+        Err(io::Error::other(format!("{levels:?} left {new:#?}")))
     }
 }
 

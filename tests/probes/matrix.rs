@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) wall: Option<String>,
     /// Whether the report for a reader says in words what that wall leaves open.
     pub(crate) told: bool,
+    /// Whether the run had a uid that nobody else has.
+    pub(crate) own_uid: bool,
     /// For the reader of a failure.
     pub(crate) evidence: String,
 }
@@ -100,6 +102,7 @@ fn judge(stage: &Stage<'_>, case: &Case, walls: Walls, told: &Told) -> Result<Se
     remove_shared_memory(stage.aim.key);
     let mut wall = None;
     let mut words = None;
+    let mut own_uid = false;
     if case.need == Need::Signal(Signal::KILL) {
         // Nobody is left to write a report, so this has to hold wherever it is tried.
         wall = Some("enforced".to_owned());
@@ -115,6 +118,7 @@ fn judge(stage: &Stage<'_>, case: &Case, walls: Walls, told: &Told) -> Result<Se
             ));
         }
         wall = report["walls"][case.wall].as_str().map(str::to_owned);
+        own_uid = report["walls"]["uid"] == "enforced";
         if wall.is_none() {
             return Err(format!("the report does not name the wall {}", case.wall));
         }
@@ -131,6 +135,7 @@ fn judge(stage: &Stage<'_>, case: &Case, walls: Walls, told: &Told) -> Result<Se
         through,
         wall,
         told: words.is_some_and(|words| words != gaps::UNKNOWN),
+        own_uid,
         evidence,
     })
 }
@@ -300,6 +305,8 @@ fn behind_walls(case: &Case, seen: &Seen, level: char) -> Option<String> {
         (false, false) => None,
         // This level is for runs that want no walls around files: what gets through must only be told.
         (false, true) | (true, false) if level == 'd' && (seen.told || !seen.through) => None,
+        // What the level leaves open for the caller's own uid is not open for one that owns nothing outside.
+        (false, true) if level == 'c' && seen.own_uid => None,
         // A newer kernel may close what others leave open; then the report says so.
         (false, true) if !reported => None,
         (false, true) if case.lacking.is_some() => None,
