@@ -54,6 +54,7 @@ patterns! {
     ADDRESS = r"(?i-u)(?P<schemes>(?:[a-z][a-z0-9+.-]*://)+)(?u-i:[^\x00-\x20<])*";
     WWW = r"(?:^|[^A-Za-z0-9])(?P<www>(?i-u:(?:www\.)+))";
     DEFINITION = r"(?:^|\x02)[ ]{0,3}\[[^\x02]{1,999}?\](?P<colon>:)";
+    HALF_OPEN = r#"(?:^|\x02)(?P<whole>[ ]{0,3}\[[^\x02\]]{1,999}\]:[ \t]*\n?[ \t]*[^ \t\n\x02(]*\([^ \t\n\x02]*(?:[ \t\n]+(?:"[^"\x02]*"|'[^'\x02]*'|\([^)\x02]*\)))?[ \t]*)(?:\n|\x02|$)"#;
     CLOSING = r"(?i-u)\b(?P<word>close[sd]?|fix|fixe[sd]|resolve[sd]?)(?P<gap>:?[ \t\n]+)(?P<where>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?#(?P<number>[0-9]+)";
     SKIP = r"(?i-u)\[(?P<words>[ \t]*(?:no|(?:[a-z0-9]{1,20}[ \t_:-]+){0,3}skip)(?:[ \t_:-]+[a-z0-9]{1,20}){0,3}[ \t]*)\]";
     NO_CI = r"(?i-u)\*\*\*NO_CI\*\*\*";
@@ -86,6 +87,17 @@ pub(super) fn encoded_comments(decoded: &str) -> Vec<Change> {
         from = end;
     }
     found
+}
+
+/// Link reference definitions whose address opens more brackets than it closes: text for this parser, and for GitHub's a
+/// definition, which no reader sees.
+pub(super) fn half_open_definitions(decoded: &str) -> Vec<Change> {
+    let whole = |captures: Captures<'_>| captures.name("whole").map(|part| part.range());
+    HALF_OPEN
+        .captures_iter(decoded)
+        .filter_map(whole)
+        .map(|range| Change::new(range, "", Kind::Definition))
+        .collect()
 }
 
 /// What a rendered text must not contain when it goes out: mentions, references and addresses that are not listed.

@@ -27,6 +27,25 @@ const NATURAL: &[&str] = &[
     "",
 ];
 
+#[test]
+fn definition_that_only_github_reads_as_one_is_not_read_by_the_model() {
+    for hidden in [
+        "[a]: /x(SECRET\n\nhello\n",
+        "[a]: /x( \"SECRET one\nSECRET *two*\"\n\nhello\n",
+        "> [a]:\n> (SECRET\n\nhello\n",
+    ] {
+        let left = incoming(hidden);
+        assert!(!left.contains("SECRET") && left.contains("hello"), "{left}");
+    }
+    for seen in [
+        "[a]: see f(x and so on\n",
+        "a line [b]: /x(y\n",
+        "[note] f(x: int\n",
+    ] {
+        assert_eq!(incoming(seen), seen);
+    }
+}
+
 fn incoming(text: &str) -> String {
     sanitize::incoming(text).into_text()
 }

@@ -231,6 +231,12 @@ impl<'a> Walk<'a> {
         for change in words::encoded_comments(self.decoded.as_str()) {
             self.edits.push(self.decoded.edit(&change));
         }
+        // What goes out is made a text for every parser instead.
+        if matches!(self.direction, Direction::Incoming) {
+            for change in words::half_open_definitions(self.decoded.as_str()) {
+                self.edits.push(self.decoded.edit(&change));
+            }
+        }
         self.edits.extend(self.decoded.hidden());
         if self.edits.is_empty() {
             self.edits = self.shown.unseen(self.text);
