@@ -18,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::elevation;
+use crate::program;
 
 /// Debian's own: a user's installation is closed to the plain user.
 const PYTHON: &str = "/usr/bin/python3";
@@ -37,7 +38,7 @@ impl Place {
         fs::create_dir(place.path("ws")).unwrap();
         fs::create_dir(place.path("out")).unwrap();
         // Inside it is found in the workspace.
-        fs::copy(env!("CARGO_BIN_EXE_tagout"), place.path("ws/tagout")).unwrap();
+        program::copy(env!("CARGO_BIN_EXE_tagout"), place.path("ws/tagout"));
         place
     }
 

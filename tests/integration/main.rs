@@ -33,6 +33,7 @@ mod model_sdks;
 mod model_traffic;
 mod plan;
 mod policy;
+mod program;
 mod publisher;
 mod readings;
 mod registries;

@@ -102,7 +102,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let place = Self { folder, root };
         fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_tagout"), place.path("tagout")).unwrap();
+        crate::program::copy(env!("CARGO_BIN_EXE_tagout"), place.path("tagout"));
         for name in [
             "ws",
             "home",
