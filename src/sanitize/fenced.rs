@@ -141,15 +141,27 @@ fn is_plain(tex: &str) -> bool {
     })
 }
 
-/// What closes the fence that is still open at the end, if one is.
-pub(super) fn closing(text: &str) -> String {
-    let open = text.lines().rev().find_map(|line| {
+/// Fences that are looked at for the one that is still open.
+const OPEN_MAX: usize = 8;
+
+/// What may close the fence that is still open at the end, the likeliest first: a line inside it may look like another one.
+pub(super) fn closings(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let fences = text.lines().rev().filter_map(|line| {
         let line = line.trim_start();
         let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
         let length = line.len() - line.trim_start_matches(sign).len();
         (length >= 3).then(|| sign.to_string().repeat(length))
     });
-    open.unwrap_or_else(|| "```".to_owned())
+    for fence in fences.chain(["```".to_owned()]) {
+        if !found.contains(&fence) {
+            found.push(fence);
+        }
+        if found.len() == OPEN_MAX {
+            break;
+        }
+    }
+    found
 }
 
 #[cfg(test)]

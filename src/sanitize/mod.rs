@@ -129,13 +129,27 @@ fn pass(text: &str, direction: Direction<'_>, removed: &mut Removals) -> String 
         Direction::Outgoing(_) => {
             let text = words::raw(&text, removed);
             if markdown::ends_open(&text) {
-                let line = if text.ends_with('\n') { "" } else { "\n" };
-                format!("{text}{line}{}\n", fenced::closing(&text))
+                close(&text)
             } else {
                 text
             }
         }
     }
+}
+
+/// The text with what closes it; with a guess, which the next pass judges, if nothing does.
+fn close(text: &str) -> String {
+    let line = if text.ends_with('\n') { "" } else { "\n" };
+    let mut closed = fenced::closings(text)
+        .into_iter()
+        .map(|fence| format!("{text}{line}{fence}\n"));
+    let guess = closed.next().unwrap_or_default();
+    if !markdown::ends_open(&guess) {
+        return guess;
+    }
+    closed
+        .find(|closed| !markdown::ends_open(closed))
+        .unwrap_or(guess)
 }
 
 /// Cuts at the limit, on a character boundary.

@@ -28,6 +28,22 @@ const NATURAL: &[&str] = &[
 ];
 
 #[test]
+fn fence_with_another_ones_sign_inside_is_closed() {
+    for open in [
+        "```x y\nfoo\n~~~",
+        "~~~\nfoo\n```\n````",
+        "````\n```\n~~~~~",
+    ] {
+        let closed = outgoing(open);
+        assert!(
+            closed.contains("foo") || closed.contains("~~~~~"),
+            "{closed}"
+        );
+        assert!(outgoing(&format!("{closed}\n@octocat")).contains("@ octocat"));
+    }
+}
+
+#[test]
 fn definition_that_only_github_reads_as_one_is_not_read_by_the_model() {
     for hidden in [
         "[a]: /x(SECRET\n\nhello\n",
