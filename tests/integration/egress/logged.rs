@@ -179,7 +179,12 @@ fn full_disk_inside() {
         .filter_map(Result::ok)
         .filter(|event| event.verdict == Decision::Allow)
         .count();
-    assert_eq!(lines, origin.seen().len(), "each that passed has its line");
+    // The egress may end between a line and its request, and never between a request and its line.
+    let seen = origin.seen().len();
+    assert!(
+        (seen..=seen + 1).contains(&lines),
+        "{seen} passed, {lines} lines"
+    );
     assert!(passed <= lines);
     // And none is started where there is no room from the beginning.
     let setup = EgressSetup::new("p.yml", network(Vec::new()))
